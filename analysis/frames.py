@@ -1,0 +1,309 @@
+"""Run folders as four tidy pandas frames: trials, runs, cycles and layers.
+
+`COLUMNS` says what each frame holds. Text is `string`, whole numbers are `Int64` (missing: NA),
+the rest `float64` (missing: NaN). Accuracies are shares of 1, losses nats.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.run_folder import Row, RunFolder, SweepMetadata, read_run_folder
+
+_Columns = Mapping[str, tuple[str, str]]
+
+_IDENTITY: _Columns = {
+    "sweep": ("string", "the sweep's name"),
+    "trial": ("Int64", "Optuna's number of the trial"),
+}
+_RUN_IDENTITY: _Columns = {
+    **_IDENTITY,
+    "run": ("string", "the run's name, unique within its sweep"),
+    "seed": ("Int64", "the seed of its generators"),
+}
+_CONFIGURATION: _Columns = {
+    "architecture": ("string", "the network"),
+    "batch_size": ("Int64", "images a batch"),
+    "optimizer": ("string", "rso, sgd, adam or the name of a user's own class"),
+    "cycles": ("Int64", "cycles that it was to train for"),
+}
+_METRICS: _Columns = {
+    "training_loss": ("float64", "mean over the cycle's batches"),
+    "validation_loss": ("float64", "mean over the validation images; missing where none are held"),
+    "validation_accuracy": ("float64", "share of the validation images"),
+    "test_loss": ("float64", "mean over the test images"),
+    "test_accuracy": ("float64", "share of the test images"),
+}
+_COSTS: _Columns = {
+    "n_visited": ("Int64", "weights visited; 0 for a gradient method"),
+    "n_accepted": ("Int64", "visits that moved the weight"),
+    "n_images_passed": ("Int64", "images that passed the network forwards"),
+    "training_s": ("float64", "seconds of training"),
+    "evaluation_s": ("float64", "seconds of evaluation"),
+}
+
+COLUMNS: Mapping[str, _Columns] = {
+    # one row for each trial; then one column for each option, as in `runs`
+    "trials": {
+        **_IDENTITY,
+        "state": (
+            "string",
+            "failed if a run failed, else pruned if one was pruned, else running if one has not "
+            "ended, else finished",
+        ),
+        **_CONFIGURATION,
+        "n_parameters": ("Int64", "trainable parameters of the network"),
+        "n_runs": ("Int64", "runs in any state"),
+        "n_seeds": ("Int64", "finished runs, on which the means and deviations rest"),
+        "objective_mean": ("float64", "mean of the sweep's objective over the seeds"),
+        "objective_std": ("float64", "its standard deviation (ddof 1); missing for one seed"),
+        "test_accuracy_mean": ("float64", "mean over the seeds"),
+        "test_accuracy_std": ("float64", "standard deviation (ddof 1); missing for one seed"),
+    },
+    # one row for each run; then one column for each option of any optimiser: Int64, float64,
+    # boolean or string as its values are, missing for an optimiser that has no such option
+    "runs": {
+        **_RUN_IDENTITY,
+        "state": ("string", "finished, failed, pruned or running (not ended yet)"),
+        "reason": ("string", "why it failed or was pruned"),
+        **_CONFIGURATION,
+        "n_parameters": ("Int64", "trainable parameters of the network"),
+        "n_training_images": ("Int64", "images that it trained on"),
+        "n_cycles": ("Int64", "cycles that it did"),
+        "objective": ("float64", "the sweep's objective at its last cycle"),
+        **{name: (dtype, f"{what}, last cycle") for name, (dtype, what) in _METRICS.items()},
+        **{name: (dtype, f"{what}, in total") for name, (dtype, what) in _COSTS.items()},
+        "host": ("string", "the machine that it ran on"),
+        "n_threads": ("Int64", "threads that it was given"),
+        "started_at": ("datetime64[us, UTC]", "when it began"),
+        "ended_at": ("datetime64[us, UTC]", "when it ended"),
+    },
+    # one row for each cycle of every run; for SGD a cycle is an epoch
+    "cycles": {
+        **_RUN_IDENTITY,
+        "cycle": ("Int64", "counted from 1"),
+        **_METRICS,
+        **{name: (dtype, f"{what}, in this cycle") for name, (dtype, what) in _COSTS.items()},
+        "cumulative_images_passed": ("Int64", "n_images_passed, to the end of this cycle"),
+        "cumulative_training_s": ("float64", "training_s, to the end of this cycle"),
+    },
+    # one row for each visited parameter tensor of every cycle; empty for gradient methods
+    "layers": {
+        **_RUN_IDENTITY,
+        "cycle": ("Int64", "counted from 1"),
+        "layer_index": ("Int64", "its place in the order of the record, from 0"),
+        "layer": ("string", "the tensor's name: conv1.weight"),
+        "n_visited": ("Int64", "weights visited"),
+        "n_accepted": ("Int64", "visits that moved the weight"),
+        "accepted_share": ("float64", "n_accepted / n_visited; missing where none was visited"),
+        "sigma": ("float64", "standard deviation of its perturbations"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The records of one or more sweeps; `COLUMNS` documents the columns."""
+
+    trials: pd.DataFrame
+    runs: pd.DataFrame
+    cycles: pd.DataFrame
+    layers: pd.DataFrame
+    sweeps: tuple[SweepMetadata, ...]
+    """One for each folder, in the order given."""
+
+
+def load(*folders: Path | str) -> Frames:
+    """Reads run folders into frames.
+
+    A sweep may still be under way: a run that has not ended has the state "running", and the
+    configuration of another run of its trial, if one has ended. Two folders whose sweeps have the
+    same name are told apart as "name" and "name (2)".
+
+    Raises:
+        UnreadableRunFolder: a folder is not a run folder, or one of its files is damaged.
+    """
+    parts = _distinctly_named([read_run_folder(folder) for folder in folders])
+    cycles = _cycles(parts)
+    runs = _runs(parts, cycles)
+    return Frames(
+        trials=_trials(runs),
+        runs=runs,
+        cycles=cycles,
+        layers=_layers(parts),
+        sweeps=tuple(part.metadata for part in parts),
+    )
+
+
+def option_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns of a runs or trials frame that hold options: all that `COLUMNS` does not name."""
+    known = COLUMNS["runs"].keys() | COLUMNS["trials"].keys()
+    return [name for name in runs.columns if name not in known]
+
+
+def _distinctly_named(parts: list[RunFolder]) -> list[RunFolder]:
+    counts: Counter[str] = Counter()
+    named = []
+    for part in parts:
+        name = part.metadata.name
+        counts[name] += 1
+        if counts[name] > 1:
+            name = f"{name} ({counts[name]})"
+        named.append(replace(part, metadata=replace(part.metadata, name=name)))
+    return named
+
+
+def _cycles(parts: list[RunFolder]) -> pd.DataFrame:
+    rows = [{**row, "sweep": part.metadata.name} for part in parts for row in part.cycle_rows]
+    cycles = _frame(rows, "cycles").sort_values(["sweep", "trial", "seed", "run", "cycle"])
+    by_run = cycles.groupby(["sweep", "run"], sort=False)
+    cycles["cumulative_images_passed"] = by_run["n_images_passed"].cumsum()
+    cycles["cumulative_training_s"] = by_run["training_s"].cumsum()
+    return cycles.reset_index(drop=True)
+
+
+def _layers(parts: list[RunFolder]) -> pd.DataFrame:
+    rows = [
+        {
+            **{name: row.get(name) for name in ("trial", "run", "seed", "cycle")},
+            **{name: layer.get(name) for name in ("n_visited", "n_accepted", "sigma")},
+            "sweep": part.metadata.name,
+            "layer": layer.get("name"),
+            "layer_index": index,
+        }
+        for part in parts
+        for row in part.cycle_rows
+        for index, layer in enumerate(row.get("layers") or ())
+    ]
+    layers = _frame(rows, "layers")
+    visited = layers["n_visited"].astype("float64")
+    layers["accepted_share"] = layers["n_accepted"].astype("float64") / visited.where(visited > 0)
+    order = ["sweep", "trial", "seed", "run", "cycle", "layer_index"]
+    return layers.sort_values(order).reset_index(drop=True)
+
+
+def _runs(parts: list[RunFolder], cycles: pd.DataFrame) -> pd.DataFrame:
+    rows = [row for part in parts for row in _run_rows(part)]
+    options = _option_frame([row.pop("options") for row in rows])
+    runs = _frame(rows, "runs")
+    by_run = cycles.groupby(["sweep", "run"])
+    totals = by_run[list(_COSTS)].sum().join(by_run.size().rename("n_cycles"))
+    # `tail` and not `last`, which would reach back past a missing figure to an older one
+    final = by_run.tail(1).set_index(["sweep", "run"])[list(_METRICS)]
+    measured = runs[["sweep", "run"]].join(totals.join(final), on=["sweep", "run"])
+    for name in (*_METRICS, *_COSTS, "n_cycles"):
+        zero = name in _COSTS or name == "n_cycles"
+        column = measured[name].fillna(0) if zero else measured[name]
+        runs[name] = column.astype(COLUMNS["runs"][name][0])
+    metric_of = {part.metadata.name: part.metadata.metric for part in parts}
+    for sweep, metric in metric_of.items():
+        here = runs["sweep"] == sweep
+        runs.loc[here, "objective"] = runs.loc[here, metric]
+    runs = pd.concat([runs, options], axis="columns")
+    return runs.sort_values(["sweep", "trial", "seed", "run"]).reset_index(drop=True)
+
+
+def _run_rows(part: RunFolder) -> list[Row]:
+    """The rows of the ended runs, and one for each run that has cycles and has not ended."""
+    ended = [{**row, "sweep": part.metadata.name} for row in part.run_rows]
+    names = {row["run"] for row in ended}
+    configuration = {
+        row["trial"]: {name: row.get(name) for name in _OF_A_TRIAL} for row in part.run_rows
+    }
+    running = {
+        row["run"]: {
+            **configuration.get(row["trial"], {}),
+            **{name: row.get(name) for name in ("trial", "run", "seed")},
+            "sweep": part.metadata.name,
+            "state": "running",
+        }
+        for row in part.cycle_rows
+        if row["run"] not in names
+    }
+    rows = [*ended, *running.values()]
+    for row in rows:
+        row["options"] = _options(row.get("options"))
+    return rows
+
+
+_OF_A_TRIAL = (*_CONFIGURATION, "options", "n_parameters", "n_training_images")
+
+
+def _options(options: object) -> Row:
+    """Options by the name of their column; one that would hide another column is renamed."""
+    known = COLUMNS["runs"].keys() | COLUMNS["trials"].keys()
+    return {
+        f"options.{name}" if name in known else str(name): value
+        for name, value in (options.items() if isinstance(options, dict) else ())
+    }
+
+
+def _option_frame(rows: list[Row]) -> pd.DataFrame:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: _option_column([row.get(name) for row in rows]) for name in names}
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
+
+
+def _option_column(values: list[object]) -> pd.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pd.Series(values, dtype="boolean")
+    if kinds == {int}:
+        return pd.Series(values, dtype="Int64")
+    if kinds and kinds <= {int, float}:
+        return pd.Series(values, dtype="float64")
+    return pd.Series([None if v is None else _text(v) for v in values], dtype="string")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _trials(runs: pd.DataFrame) -> pd.DataFrame:
+    identity = ["sweep", "trial"]
+    configuration = [*_CONFIGURATION, "n_parameters", *option_columns(runs)]
+    by_trial = runs.groupby(identity)
+    finished = runs[runs["state"] == "finished"].groupby(identity)
+    trials = by_trial[configuration].first()
+    trials.insert(0, "state", by_trial["state"].agg(_trial_state).astype("string"))
+    n_runs, n_seeds = by_trial.size(), finished.size()
+    statistics = {
+        "n_runs": n_runs.astype("Int64"),
+        "n_seeds": n_seeds.reindex(n_runs.index, fill_value=0).astype("Int64"),
+    }
+    for metric in ("objective", "test_accuracy"):
+        # a seed without the figure leaves the trial without it: the rest alone would flatter it
+        whole = finished[metric].count() == finished.size()
+        statistics[f"{metric}_mean"] = finished[metric].mean().where(whole)
+        statistics[f"{metric}_std"] = finished[metric].std().where(whole)
+    trials = trials.join(pd.DataFrame(statistics, index=n_runs.index)).reset_index()
+    return trials[[*COLUMNS["trials"], *option_columns(runs)]]
+
+
+def _trial_state(states: pd.Series) -> str:
+    present = set(states)
+    return next(s for s in ("failed", "pruned", "running", "finished") if s in present)
+
+
+def _frame(rows: Iterable[Row], name: str) -> pd.DataFrame:
+    """Rows as a frame with the documented columns; what a row lacks is missing."""
+    rows = list(rows)
+    return pd.DataFrame(
+        {
+            column: _column([row.get(column) for row in rows], dtype)
+            for column, (dtype, _) in COLUMNS[name].items()
+        }
+    )
+
+
+def _column(values: list[object], dtype: str) -> pd.Series:
+    if dtype.startswith("datetime"):
+        moments = pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601")
+        return moments.dt.as_unit("us")
+    return pd.Series(values, dtype=dtype)

@@ -1,0 +1,123 @@
+"""What carries out the visits of a layer: the interface, and the reference engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from rso_core.batches import Batches
+from rso_core.evaluation import batch_statistics, summed_cross_entropy
+
+KEEP, PLUS, MINUS = 0, 1, 2
+"""The three candidates in the order of a visit's losses: w, w + delta, w - delta."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """What came of some visits, in their order."""
+
+    losses: torch.Tensor
+    """[n_visits, 3] float64: mean loss of the candidates KEEP, PLUS and MINUS, in nats."""
+    chosen: torch.Tensor
+    """[n_visits] int8: KEEP, PLUS or MINUS."""
+
+
+class Engine(Protocol):
+    """Visits weights. All engines make the same decisions on the same arguments."""
+
+    def visit_(
+        self,
+        parameter: str,
+        first_weight: int,
+        deltas: torch.Tensor,
+        batches: Batches,
+        decay: float,
+    ) -> Visits:
+        """Visits consecutive weights of one parameter tensor, and moves those that are accepted.
+
+        For each weight in turn (Algorithm 1, lines 7 to 12): w is first multiplied by `decay`;
+        then the best of w, w + delta and w - delta by the loss of the whole network on its batch
+        is taken. A tie keeps the weight; a loss that is not a number is never taken.
+
+        Args:
+            parameter: its name in `named_parameters`.
+            first_weight: position of the first weight in the flattened tensor.
+            deltas: [n_visits] float32.
+            batches: those of the whole tensor: visit v of this call sees batch
+                `first_weight + v`.
+            decay: 1 - weight decay; with 1.0 a kept weight stays bit for bit as it was.
+        """
+        ...
+
+
+class ReferenceEngine:
+    """Computes every loss by a plain forward pass of the whole network: the definition.
+
+    Args:
+        model: its parameters are moved; normalises by the statistics of each batch.
+        inputs: [n, *input_shape] float32, on the model's device.
+        targets: [n] int64.
+    """
+
+    def __init__(self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._targets = targets
+        self._parameters = dict(model.named_parameters())
+        self._changes_its_input = _changes_its_input(model, inputs[:2].clone())
+
+    def visit_(
+        self,
+        parameter: str,
+        first_weight: int,
+        deltas: torch.Tensor,
+        batches: Batches,
+        decay: float,
+    ) -> Visits:
+        """See `Engine.visit_`."""
+        weights = self._parameters[parameter].detach().view(-1)
+        losses = torch.empty(len(deltas), 3, dtype=torch.float64)
+        chosen = torch.empty(len(deltas), dtype=torch.int8)
+        with torch.inference_mode(), batch_statistics(self._model):
+            for visit, delta in enumerate(deltas):
+                weight_index = first_weight + visit
+                images = batches.indices(weight_index)
+                inputs, targets = self._inputs[images], self._targets[images]
+                if decay != 1.0:
+                    weights[weight_index] *= decay
+                kept = weights[weight_index].clone()
+                candidates = (kept, kept + delta, kept - delta)
+                for candidate_index, candidate in enumerate(candidates):
+                    weights[weight_index] = candidate
+                    losses[visit, candidate_index] = self._loss(inputs, targets)
+                choice = choose(losses[visit].tolist())
+                weights[weight_index] = candidates[choice]
+                chosen[visit] = choice
+        return Visits(losses=losses, chosen=chosen)
+
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        # the three candidates see the same batch, so it has to outlive a network's first layer
+        logits = self._model(inputs.clone() if self._changes_its_input else inputs)
+        return summed_cross_entropy(logits, targets) / len(targets)
+
+
+def _changes_its_input(model: nn.Module, inputs: torch.Tensor) -> bool:
+    version = inputs._version
+    with torch.no_grad(), batch_statistics(model):
+        model(inputs)
+    return inputs._version != version
+
+
+def choose(losses: list[float]) -> int:
+    """The candidate with the least loss; in a tie KEEP before PLUS before MINUS; never a NaN.
+
+    Where the kept weight's own loss is not a number nothing compares as less, and it stays.
+    """
+    choice = KEEP
+    for candidate in (PLUS, MINUS):
+        if losses[candidate] < losses[choice]:
+            choice = candidate
+    return choice

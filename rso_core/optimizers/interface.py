@@ -1,0 +1,61 @@
+"""What every optimiser offers to a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Protocol
+
+import torch
+from pydantic import BaseModel
+
+from rso_core.errors import InvalidInput
+from rso_core.records import CycleOutcome, Progress
+
+ProgressCallback = Callable[[Progress], None]
+
+PROGRESS_INTERVAL_S = 0.25
+"""How often an optimiser tells its progress within a cycle."""
+
+
+class Optimizer(Protocol):
+    """Trains a model in place, a cycle at a time.
+
+    `Options` is a frozen pydantic model whose fields are all scalars with defaults, so that each
+    can be a dimension of a sweep. `RSO` says what the arguments are.
+    """
+
+    Options: ClassVar[type[BaseModel]]
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        batch_size: int,
+        cycles: int,
+        options: BaseModel | None = None,
+        generator: torch.Generator,
+        on_progress: ProgressCallback | None = None,
+    ) -> None: ...
+
+    def run(self) -> Iterator[CycleOutcome]:
+        """Trains; yields the outcome of every cycle as soon as it is over."""
+        ...
+
+    def prepare_evaluation_(self) -> None:
+        """Brings the model into the state in which it is to be evaluated (batch statistics)."""
+        ...
+
+
+def check_batch_size(batch_size: int, n_images: int) -> None:
+    """Refuses a batch that the training set cannot fill.
+
+    Raises:
+        InvalidInput: not from 1 to n_images.
+    """
+    if not 1 <= batch_size <= n_images:
+        raise InvalidInput(
+            f"'batch_size' must be an integer from 1 to {n_images}, "
+            f"the number of training images, got {batch_size}"
+        )

@@ -1,0 +1,245 @@
+"""RSO, random search optimisation: Algorithm 1 of Tripathi & Singh 2020 (arXiv:2005.05955)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import nn
+
+from rso_core.batches import BatchDrawer, Drawing
+from rso_core.engines import KEEP, Engine, ReferenceEngine, Visits
+from rso_core.errors import InvalidInput
+from rso_core.evaluation import set_batch_norm_statistics_
+from rso_core.initialisation import Initialisation, initialise_, is_normalisation
+from rso_core.optimizers.interface import (
+    PROGRESS_INTERVAL_S,
+    ProgressCallback,
+    check_batch_size,
+)
+from rso_core.records import CycleOutcome, LayerRecord, Progress
+from rso_core.sigma import (
+    Annealing,
+    Sampler,
+    SigmaRule,
+    annealing_factor,
+    draw_deltas,
+    layer_sigmas,
+)
+
+EVALUATION_STATISTICS_IMAGES = 2000
+"""Size of the training batch that sets the moving statistics before an evaluation (authors)."""
+
+
+class RSOOptions(BaseModel):
+    """The options of RSO; each default is the paper's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    perturbation_std: float = Field(1.0, gt=0, description="Factor on sigma.")
+    initialisation: Initialisation = Field(
+        "he", description="he: by fan-in; glorot: uniform, zero biases; model: as torch made it."
+    )
+    sigma: SigmaRule | float = Field(
+        "he", description="he: by fan-in; pooled: the STMOZOO notebook's rule; or a number."
+    )
+    batch_norm_sigma: float = Field(
+        0.167, gt=0, description="Sigma of scales and shifts (the authors' code); not for pooled."
+    )
+    sampler: Sampler = Field("normal", description="Distribution of the perturbations.")
+    annealing: Annealing = Field("paper", description="Schedule by which sigma falls.")
+    final_fraction: float = Field(
+        0.1, ge=0, le=1, description="What is left of sigma at the end of the annealing."
+    )
+    layer_order: Literal["last_to_first", "first_to_last"] = Field(
+        "last_to_first", description="Order in which a cycle visits the layers."
+    )
+    visit_biases: bool = Field(True, description="Whether biases are visited.")
+    visit_batch_norm: bool = Field(True, description="Whether scales and shifts are visited.")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="w becomes w (1 - weight_decay) at every visit (authors: 1e-4).",
+    )
+    batch_drawing: Drawing = Field(
+        "fresh", description="A fresh batch for every weight, or one of the coarser ways."
+    )
+    engine: Literal["reference"] = Field("reference", description="What computes the losses.")
+
+    @field_validator("sigma")
+    @classmethod
+    def _positive_sigma(cls, sigma: SigmaRule | float) -> SigmaRule | float:
+        if isinstance(sigma, float) and sigma <= 0:
+            raise ValueError(f"must be he, pooled or a number of more than 0, got {sigma}")
+        return sigma
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A parameter tensor that is visited."""
+
+    name: str
+    n_weights: int
+    sigma: float
+
+
+class RSO:
+    """Trains a model in place, one weight at a time, without gradients.
+
+    Example:
+        >>> rso = RSO(model, inputs, targets, batch_size=512, cycles=10,
+        ...           generator=torch.Generator().manual_seed(0))
+        >>> for outcome in rso.run():
+        ...     print(outcome.cycle, outcome.training_loss, outcome.n_accepted)
+
+    Args:
+        model: maps a batch to logits [n, n_classes]; its parameters are changed, at once by the
+            initialisation and then by `run`.
+        inputs: [n, *input_shape] float32, standardised as in Algorithm 1, line 1.
+        targets: [n] int64 class numbers.
+        batch_size: images in a batch, from 1 to n.
+        cycles: how many times every weight is visited, at least 1.
+        options: an `RSOOptions`; None for the paper's.
+        generator: on the CPU; the source of all randomness.
+        on_progress: called a few times a second with what has been visited.
+
+    Raises:
+        InvalidInput: a batch larger than the data, or a model with nothing to visit.
+    """
+
+    Options: ClassVar[type[BaseModel]] = RSOOptions
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        batch_size: int,
+        cycles: int,
+        options: BaseModel | None = None,
+        generator: torch.Generator,
+        on_progress: ProgressCallback | None = None,
+    ) -> None:
+        options = RSOOptions() if options is None else options
+        assert isinstance(options, RSOOptions)
+        check_batch_size(batch_size, len(targets))
+        self._model = model
+        self._inputs = inputs
+        self._batch_size = batch_size
+        self._cycles = cycles
+        self._options = options
+        self._generator = generator
+        self._on_progress = on_progress
+        for parameter in model.parameters():
+            parameter.data = parameter.data.contiguous()  # so that a visit can address it flat
+        initialise_(model, options.initialisation, generator)
+        self._layers = _visited_layers(model, options)
+        self._batches = BatchDrawer(options.batch_drawing, len(targets), batch_size, generator)
+        self._engine: Engine = ReferenceEngine(model, inputs, targets)
+
+    def run(self) -> Iterator[CycleOutcome]:
+        """Visits every weight once a cycle; yields what happened after each cycle."""
+        for cycle in range(1, self._cycles + 1):
+            yield self._cycle(cycle)
+
+    def prepare_evaluation_(self) -> None:
+        """Sets the model's moving batch statistics from the first training images."""
+        set_batch_norm_statistics_(self._model, self._inputs[:EVALUATION_STATISTICS_IMAGES])
+
+    def _cycle(self, cycle: int) -> CycleOutcome:
+        started = time.perf_counter()
+        options = self._options
+        factor = options.perturbation_std * annealing_factor(
+            options.annealing, options.final_fraction, cycle, self._cycles
+        )
+        progress = _ProgressClock(cycle, sum(x.n_weights for x in self._layers), self._on_progress)
+        self._batches.start_cycle()
+        records, loss_sum = [], 0.0
+        for layer in self._layers:
+            record, layer_loss_sum = self._visit_layer(layer, factor, progress)
+            records.append(record)
+            loss_sum += layer_loss_sum
+        n_visited = sum(record.n_visited for record in records)
+        return CycleOutcome(
+            cycle=cycle,
+            training_loss=loss_sum / n_visited,
+            n_visited=n_visited,
+            n_accepted=sum(record.n_accepted for record in records),
+            n_images_passed=3 * self._batch_size * n_visited,
+            training_s=time.perf_counter() - started,
+            layers=tuple(records),
+        )
+
+    def _visit_layer(
+        self, layer: _Layer, factor: float, progress: _ProgressClock
+    ) -> tuple[LayerRecord, float]:
+        """Visits all weights of a tensor; returns its record and the sum of the chosen losses."""
+        options = self._options
+        sigma = layer.sigma * factor
+        batches = self._batches.layer(layer.n_weights)
+        deltas = draw_deltas(options.sampler, sigma, layer.n_weights, self._generator)
+        n_accepted, loss_sum, first = 0, 0.0, 0
+        while first < layer.n_weights:
+            visits: Visits = self._engine.visit_(
+                layer.name,
+                first,
+                deltas[first : first + progress.n_at_once],
+                batches,
+                decay=1.0 - options.weight_decay,
+            )
+            n_visits = len(visits.chosen)
+            n_accepted += int((visits.chosen != KEEP).sum())
+            loss_sum += float(visits.losses.gather(1, visits.chosen.long()[:, None]).sum())
+            first += n_visits
+            progress.advance(n_visits)
+        return LayerRecord(layer.name, layer.n_weights, n_accepted, sigma), loss_sum
+
+
+def _visited_layers(model: nn.Module, options: RSOOptions) -> list[_Layer]:
+    sigmas = layer_sigmas(model, options.sigma, options.batch_norm_sigma)
+    modules = list(model.named_modules())
+    if options.layer_order == "last_to_first":
+        modules.reverse()
+    layers = []
+    for module_name, module in modules:
+        # within a layer the weight tensor comes first, then the bias
+        for name, parameter in module.named_parameters(recurse=False):
+            full_name = f"{module_name}.{name}" if module_name else name
+            if parameter.requires_grad and _is_visited(module, parameter, options):
+                layers.append(_Layer(full_name, parameter.numel(), sigmas[full_name]))
+    if not layers:
+        raise InvalidInput("the network has no parameter to visit; see 'visit_biases'")
+    return layers
+
+
+def _is_visited(module: nn.Module, parameter: nn.Parameter, options: RSOOptions) -> bool:
+    if is_normalisation(module):
+        return options.visit_batch_norm
+    return parameter.dim() >= 2 or options.visit_biases
+
+
+class _ProgressClock:
+    """Says how many visits to hand to the engine at once, so that progress is seen in time."""
+
+    def __init__(self, cycle: int, n_total: int, on_progress: ProgressCallback | None) -> None:
+        self._cycle = cycle
+        self._n_total = n_total
+        self._on_progress = on_progress
+        self._n_done = 0
+        self._last = time.perf_counter()
+        self.n_at_once = 1
+
+    def advance(self, n_visits: int) -> None:
+        now = time.perf_counter()
+        seconds_a_visit = (now - self._last) / n_visits
+        self._last = now
+        self._n_done += n_visits
+        self.n_at_once = max(1, int(PROGRESS_INTERVAL_S / max(seconds_a_visit, 1e-7)))
+        if self._on_progress is not None:
+            self._on_progress(Progress(self._cycle, self._n_done, self._n_total))

@@ -1,0 +1,183 @@
+"""The gradient baselines, SGD and Adam, with the same entry point and the same records."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+from torch.nn import functional
+from torch.optim import lr_scheduler
+
+from rso_core.evaluation import module_modes_restored
+from rso_core.initialisation import Initialisation, initialise_
+from rso_core.optimizers.interface import (
+    PROGRESS_INTERVAL_S,
+    ProgressCallback,
+    check_batch_size,
+)
+from rso_core.records import CycleOutcome, Progress
+
+
+class GradientOptions(BaseModel):
+    """What all gradient methods share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    learning_rate: float = Field(0.01, gt=0, description="Step size at the start.")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient.")
+    schedule: Literal["constant", "cosine", "step"] = Field(
+        "constant", description="cosine: to 0 over the run; step: falls every few cycles."
+    )
+    step_cycles: int = Field(5, ge=1, description="For step: cycles between two falls.")
+    step_factor: float = Field(0.1, gt=0, le=1, description="For step: the factor of a fall.")
+    initialisation: Initialisation = Field(
+        "model", description="model: as torch made it; he: by fan-in; glorot: uniform."
+    )
+
+
+class SGDOptions(GradientOptions):
+    """The options of SGD; the defaults are the STMOZOO notebook's (plain, 0.01)."""
+
+    momentum: float = Field(0.0, ge=0, lt=1)
+    nesterov: bool = Field(False, description="Nesterov's form; needs a momentum.")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGDOptions:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("'nesterov' needs a 'momentum' of more than 0")
+        return self
+
+
+class AdamOptions(GradientOptions):
+    """The options of Adam; the defaults are torch's (Kingma & Ba 2015)."""
+
+    learning_rate: float = Field(0.001, gt=0, description="Step size at the start.")
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+
+
+class _GradientDescent(ABC):
+    """Epochs over shuffled mini-batches; the arguments are those of `RSO`.
+
+    The last batch of an epoch may be smaller than the others.
+    """
+
+    Options: ClassVar[type[BaseModel]]
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        batch_size: int,
+        cycles: int,
+        options: BaseModel | None = None,
+        generator: torch.Generator,
+        on_progress: ProgressCallback | None = None,
+    ) -> None:
+        options = self.Options() if options is None else options
+        assert isinstance(options, GradientOptions)
+        check_batch_size(batch_size, len(targets))
+        self._model = model
+        self._inputs = inputs
+        self._targets = targets
+        self._batch_size = batch_size
+        self._cycles = cycles
+        self._generator = generator
+        self._on_progress = on_progress
+        initialise_(model, options.initialisation, generator)
+        self._optimizer = self._torch_optimizer(options)
+        n_batches = -(-len(targets) // batch_size)
+        self._scheduler = _scheduler(self._optimizer, options, n_batches, cycles)
+
+    @abstractmethod
+    def _torch_optimizer(self, options: GradientOptions) -> torch.optim.Optimizer: ...
+
+    def run(self) -> Iterator[CycleOutcome]:
+        """Passes over the data once a cycle; yields what happened after each."""
+        for cycle in range(1, self._cycles + 1):
+            yield self._cycle(cycle)
+
+    def prepare_evaluation_(self) -> None:  # noqa: B027  (doing nothing is the behaviour)
+        """Nothing: the moving statistics were kept up during training."""
+
+    def _cycle(self, cycle: int) -> CycleOutcome:
+        started = last_progress = time.perf_counter()
+        n_images = len(self._targets)
+        order = torch.randperm(n_images, generator=self._generator)
+        batches = order.split(self._batch_size)
+        loss_sum = 0.0
+        with module_modes_restored(self._model):
+            self._model.train()
+            for batch_index, images in enumerate(batches):
+                loss_sum += self._step(images) * len(images)
+                now = time.perf_counter()
+                if self._on_progress is not None and now - last_progress > PROGRESS_INTERVAL_S:
+                    last_progress = now
+                    self._on_progress(Progress(cycle, batch_index + 1, len(batches)))
+        return CycleOutcome(
+            cycle=cycle,
+            training_loss=loss_sum / n_images,
+            n_visited=0,
+            n_accepted=0,
+            n_images_passed=n_images,
+            training_s=time.perf_counter() - started,
+        )
+
+    def _step(self, images: torch.Tensor) -> float:
+        """One update; returns the batch's mean loss before it."""
+        self._optimizer.zero_grad()
+        loss = functional.cross_entropy(self._model(self._inputs[images]), self._targets[images])
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self._scheduler.step()
+        return loss.item()
+
+
+class SGD(_GradientDescent):
+    """Stochastic gradient descent."""
+
+    Options: ClassVar[type[BaseModel]] = SGDOptions
+
+    def _torch_optimizer(self, options: GradientOptions) -> torch.optim.Optimizer:
+        assert isinstance(options, SGDOptions)
+        return torch.optim.SGD(
+            self._model.parameters(),
+            lr=options.learning_rate,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+            weight_decay=options.weight_decay,
+        )
+
+
+class Adam(_GradientDescent):
+    """Adam (Kingma & Ba 2015)."""
+
+    Options: ClassVar[type[BaseModel]] = AdamOptions
+
+    def _torch_optimizer(self, options: GradientOptions) -> torch.optim.Optimizer:
+        assert isinstance(options, AdamOptions)
+        return torch.optim.Adam(
+            self._model.parameters(),
+            lr=options.learning_rate,
+            betas=(options.beta1, options.beta2),
+            weight_decay=options.weight_decay,
+        )
+
+
+def _scheduler(
+    optimizer: torch.optim.Optimizer, options: GradientOptions, n_batches: int, cycles: int
+) -> lr_scheduler.LRScheduler:
+    if options.schedule == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=n_batches * cycles)
+    if options.schedule == "step":
+        return lr_scheduler.StepLR(
+            optimizer, step_size=n_batches * options.step_cycles, gamma=options.step_factor
+        )
+    return lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)

@@ -1,0 +1,102 @@
+"""Where runs are trained: in this process, or in Ray actors. The driver sees no difference."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from rso_core.datasets import Dataset
+from sweeps.runs import Run, RunEnded, RunEvent
+from sweeps.worker import Worker
+
+
+class Executor(Protocol):
+    """Trains runs side by side, as many as it has slots."""
+
+    @property
+    def n_slots(self) -> int:
+        """How many runs it can train at once."""
+        ...
+
+    @property
+    def n_free(self) -> int:
+        """How many more runs can be started now."""
+        ...
+
+    def start(self, run: Run) -> None:
+        """Begins to train; a slot must be free."""
+        ...
+
+    def stop(self, run: str) -> None:
+        """Ends the run of that name as pruned; its `RunEnded` follows."""
+        ...
+
+    def poll(self, timeout_s: float) -> list[RunEvent]:
+        """Events since the last poll; waits up to `timeout_s` for the first.
+
+        Those of one run come in order, and the last of every run is its `RunEnded`.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Gives back what it holds; runs that are still going are ended without an event."""
+        ...
+
+
+class InlineExecutor:
+    """Trains one run at a time in this process, without Ray.
+
+    Args:
+        data: for all runs.
+        n_threads: threads that torch may use.
+    """
+
+    def __init__(self, data: Dataset, n_threads: int) -> None:
+        self._worker = Worker(data, n_threads)
+        self._running: str | None = None
+
+    @property
+    def n_slots(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def n_free(self) -> int:
+        """One while nothing is training."""
+        return int(self._running is None)
+
+    def start(self, run: Run) -> None:
+        """See `Executor.start`."""
+        assert self._running is None
+        self._running = run.name
+        self._worker.start(run)
+
+    def stop(self, run: str) -> None:
+        """See `Executor.stop`."""
+        self._worker.stop(run)
+
+    def poll(self, timeout_s: float) -> list[RunEvent]:
+        """See `Executor.poll`."""
+        events = self._worker.poll(timeout_s)
+        if any(isinstance(event, RunEnded) for event in events):
+            self._running = None
+        return events
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._running is not None:
+            self._worker.stop(self._running)

@@ -1,0 +1,304 @@
+"""What a sweep file says, as immutable models with every default written out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from rso_core.datasets import DataOptions
+from rso_core.errors import nearest
+from sweeps.domains import constraint_fault
+from sweeps.space import MAIN_DIMENSIONS, Space
+
+Metric = Literal[
+    "validation_accuracy", "validation_loss", "test_accuracy", "test_loss", "training_loss"
+]
+Direction = Literal["maximize", "minimize"]
+
+MOST_SEEDS = 10_000
+"""More runs of one configuration than this are taken for a slip."""
+LARGEST_SEED = 2**32 - 1  # numpy takes no larger one
+
+EXAMPLE: Any = {
+    "name": "quickstart",
+    "data": {"name": "mnist", "train_size": 20000},
+    "budget": {"cycles": 5},
+    "space": {
+        "architecture": ["one_conv", "two_conv"],
+        "batch_size": [256, 1024],
+        "optimizer": ["rso", "sgd"],
+        "perturbation_std": [0.5, 1.0],
+        "learning_rate": {"low": 0.001, "high": 1.0, "log": True},
+        "rso.weight_decay": 0.0001,
+    },
+    "sampler": "tpe",
+    "pruner": "median",
+    "trials": 20,
+    "seeds": 2,
+}
+"""A sweep file's content, for the JSON schema."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Budget(_Section):
+    """How long each run trains."""
+
+    cycles: int = Field(
+        default=5, ge=1, description="Cycles (RSO) or epochs (gradient methods) of every run"
+    )
+
+
+class GridSampling(_Section):
+    """Every combination of the space once."""
+
+    name: Literal["grid"] = "grid"
+
+
+class RandomSampling(_Section):
+    """Every value drawn independently."""
+
+    name: Literal["random"] = "random"
+
+
+class TpeSampling(_Section):
+    """The tree-structured Parzen estimator: draws more from where good trials lay."""
+
+    name: Literal["tpe"] = "tpe"
+    n_startup_trials: int = Field(
+        default=10, ge=0, description="Trials drawn at random before the estimator is used"
+    )
+    n_ei_candidates: int = Field(
+        default=24, ge=1, description="Values among which the most promising one is taken"
+    )
+
+
+class NoPruning(_Section):
+    """Every run trains to its end."""
+
+    name: Literal["none"] = "none"
+
+
+class MedianPruning(_Section):
+    """A trial is stopped where it is worse than the median of the earlier trials."""
+
+    name: Literal["median"] = "median"
+    n_startup_trials: int = Field(
+        default=5, ge=0, description="Trials that are finished before any trial is stopped"
+    )
+    n_warmup_cycles: int = Field(
+        default=1, ge=0, description="Cycles of a trial before it may be stopped"
+    )
+
+
+class Objective(_Section):
+    """What makes one trial better than another."""
+
+    metric: Metric = Field(
+        default="validation_accuracy",
+        description="The figure of the last cycle, averaged over the seeds, that is compared",
+    )
+    direction: Direction = Field(
+        default="maximize",
+        description="Default: maximize an accuracy, minimize a loss",
+        # the schema could only name one of the two as the default
+        json_schema_extra=lambda schema: schema.pop("default"),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _direction_follows_metric(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or "direction" in data:
+            return data
+        is_loss = str(data.get("metric")).endswith("_loss")
+        return {**data, "direction": "minimize" if is_loss else "maximize"}
+
+
+class Resources(_Section):
+    """What a run is given, and how many run at once."""
+
+    cpus_per_run: int = Field(default=1, ge=1, description="CPU cores, and threads, of a run")
+    gpus_per_run: float = Field(
+        default=0, ge=0, description="GPUs of a run: a share of one, or a whole number"
+    )
+    concurrency: int | None = Field(
+        default=None, ge=1, description="Most runs at once; null: as many as the machines can hold"
+    )
+
+    @field_validator("gpus_per_run")
+    @classmethod
+    def _share_or_whole(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise constraint_fault(f"must be at most 1 or a whole number, got {gpus!r}")
+        return gpus
+
+
+def _name(value: object) -> object:
+    if not isinstance(value, str):
+        raise constraint_fault(f"must be a text, got {value!r}; write it in quotes")
+    if value in (".", "..") or not re.fullmatch(_NAME_PATTERN, value) or len(value) > 100:
+        raise constraint_fault(
+            "must be 1 to 100 letters, digits, '-', '_' and '.', "
+            f"since a folder is named after it, got {value!r}"
+        )
+    return value
+
+
+_NAME_PATTERN = r"[A-Za-z0-9._-]+"
+
+
+def _seeds(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MOST_SEEDS:
+            raise constraint_fault(
+                f"must be a number of seeds from 1 to {MOST_SEEDS} or a list of seeds, got {value}"
+            )
+        return tuple(range(value))
+    if not isinstance(value, list | tuple):
+        raise constraint_fault(f"must be a list of seeds or their number, got {value!r}")
+    if not value:
+        raise constraint_fault("must list at least one seed, got []")
+    for index, seed in enumerate(value):
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+            raise constraint_fault(f"must be integers from 0 to {LARGEST_SEED}, got {seed!r}")
+        if seed in value[:index]:
+            raise constraint_fault(f"must list every seed once, got {seed} again")
+    return tuple(value)
+
+
+def _named(*names: str) -> Callable[[object], object]:
+    """Lets a section be written as its name alone, and holds the name to those that exist."""
+
+    def expand(value: object) -> object:
+        section = {"name": value} if isinstance(value, str) else value
+        if isinstance(section, BaseModel):
+            return section
+        if not isinstance(section, Mapping):
+            raise constraint_fault(f"must be a name or a mapping with 'name', got {value!r}")
+        name = section.get("name")
+        if name not in names:
+            listing = f"{', '.join(names[:-1])} or {names[-1]}"
+            hint = nearest(name, names) if isinstance(name, str) else ""
+            hint = f"; {hint}" if hint.startswith("did") else ""
+            raise constraint_fault(f"must be {listing}, got {name!r}{hint}")
+        return section
+
+    return expand
+
+
+_SamplerSection = GridSampling | RandomSampling | TpeSampling
+_Sampler = Annotated[
+    _SamplerSection,
+    Field(discriminator="name"),
+    BeforeValidator(
+        _named("grid", "random", "tpe"),
+        json_schema_input_type=Literal["grid", "random", "tpe"] | _SamplerSection,
+    ),
+]
+_PrunerSection = NoPruning | MedianPruning
+_Pruner = Annotated[
+    _PrunerSection,
+    Field(discriminator="name"),
+    BeforeValidator(
+        _named("none", "median"),
+        json_schema_input_type=Literal["none", "median"] | _PrunerSection,
+    ),
+]
+_Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+_Seeds = Annotated[
+    tuple[_Seed, ...],
+    BeforeValidator(
+        _seeds,
+        json_schema_input_type=Annotated[int, Field(ge=1, le=MOST_SEEDS)]
+        | Annotated[list[_Seed], Field(min_length=1, json_schema_extra={"uniqueItems": True})],
+    ),
+]
+
+
+class SweepSpec(_Section):
+    """One search over configurations, as a sweep file describes it.
+
+    What pydantic checks here is each field by itself; `sweeps.sweep_file.parse_sweep` checks all.
+    """
+
+    model_config = ConfigDict(
+        title="rso-sweep: a sweep file",
+        json_schema_extra={"examples": [EXAMPLE]},
+    )
+
+    name: Annotated[str, BeforeValidator(_name)] = Field(
+        description="Names the run folder: letters, digits, '-', '_' and '.'",
+        pattern=f"^{_NAME_PATTERN}$",
+        max_length=100,
+    )
+    data: DataOptions = Field(
+        default_factory=DataOptions, description="The data set, and how it is split"
+    )
+    budget: Budget = Field(default_factory=Budget, description="How long each run trains")
+    space: Space = Field(
+        description="The dimensions: architecture, batch_size, optimizer, and options of the "
+        "listed optimisers, bare (learning_rate) or as rso.weight_decay. Each is a value, a list, "
+        "or a range {low, high, step, log}",
+        json_schema_extra={"required": list(MAIN_DIMENSIONS)},
+    )
+    sampler: _Sampler = Field(
+        default_factory=GridSampling, description="How the trials choose among the configurations"
+    )
+    pruner: _Pruner = Field(
+        default_factory=NoPruning, description="Whether unpromising trials are stopped early"
+    )
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="Configurations to try; null: the whole grid. Needed for random and tpe",
+    )
+    objective: Objective = Field(
+        default_factory=Objective, description="What makes one trial better than another"
+    )
+    seeds: _Seeds = Field(
+        default=(0,), description="One run of every configuration for each; 3 means [0, 1, 2]"
+    )
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Of the sampler")
+    resources: Resources = Field(
+        default_factory=Resources, description="What a run is given, and how many run at once"
+    )
+    output: str | None = Field(
+        default=None, min_length=1, description="The run folder; null: runs/NAME"
+    )
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the sweep is kept; relative to the folder that the command is run in."""
+        return Path(self.output) if self.output else Path("runs") / self.name
+
+    def n_trials(self) -> int:
+        """How many configurations are tried: no more than a grid has."""
+        if self.sampler.name != "grid":
+            assert self.trials is not None, "checked when the sweep file was read"
+            return self.trials
+        n_combinations = self.space.n_combinations()
+        assert n_combinations is not None, "checked when the sweep file was read"
+        return n_combinations if self.trials is None else min(self.trials, n_combinations)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a sweep file, for editors."""
+    schema = SweepSpec.model_json_schema(mode="validation")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["properties"]["provenance"] = {
+        "description": "Written into a run folder's sweep.yaml; ignored when it is read",
+    }
+    return schema
