@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-import torchvision
 from filelock import FileLock
 
 from rso_core.errors import InvalidInput
@@ -82,7 +81,7 @@ def read_mnist(cache: Path) -> RawData:
             f"'data.name' mnist must be unpacked into the folder '{folder}', which fails "
             f"({reason(error)}); set RSO_SWEEP_CACHE to a folder with room that you can write to"
         ) from error
-    train, test = _open(torchvision.datasets.MNIST, root, download=False)
+    train, test = _open(_torchvision().MNIST, root, download=False)
     return _grey_images(train, test)
 
 
@@ -93,7 +92,7 @@ def read_fashion_mnist(cache: Path) -> RawData:
         InvalidInput: it is not there and cannot be downloaded.
     """
     root = cache / "fashion_mnist"
-    dataset = torchvision.datasets.FashionMNIST
+    dataset = _torchvision().FashionMNIST
     folder = root / "FashionMNIST" / "raw"
     files = [name for name, _ in dataset.resources]
     return _grey_images(*_download("fashion_mnist", dataset, root, folder, files))
@@ -106,7 +105,7 @@ def read_cifar10(cache: Path) -> RawData:
         InvalidInput: it is not there and cannot be downloaded.
     """
     root = cache / "cifar10"
-    dataset = torchvision.datasets.CIFAR10
+    dataset = _torchvision().CIFAR10
     train, test = _download("cifar10", dataset, root, root, [dataset.filename])
     return RawData(
         # torchvision gives height, width, channels
@@ -133,6 +132,13 @@ def reason(error: BaseException) -> str:
         return error.strerror
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _torchvision() -> Any:
+    # its import takes a second, and of a sweep's processes only the driver reads files
+    import torchvision.datasets
+
+    return torchvision.datasets
 
 
 def _unpack(name: str, digest: str, folder: Path) -> None:

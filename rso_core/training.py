@@ -51,9 +51,7 @@ def train(
     """
     data = _on_device(data, device)
     with _own_torch_state(n_threads, seed):
-        model = build_network(configuration.architecture, data.input_shape, data.n_classes)
-        check_network(model, data.input_shape, data.n_classes, "architecture")
-        model.to(device)
+        model = fresh_network(configuration, data, seed).to(device)
         optimizer = optimizer_class(configuration.optimizer)(
             model,
             data.train_inputs,
@@ -75,11 +73,16 @@ def train(
         yield record
 
 
-def n_parameters(architecture: str, input_shape: tuple[int, ...], n_classes: int) -> int:
-    """Number of trainable parameters of a network, which RSO visits once a cycle."""
-    with _own_torch_state(1, 0):
-        model = build_network(architecture, input_shape, n_classes)
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+def fresh_network(configuration: Configuration, data: Dataset, seed: int) -> nn.Module:
+    """The configuration's network for that data, with the weights that torch draws for the seed.
+
+    Raises:
+        InvalidInput: it does not fit the data.
+    """
+    with _own_torch_state(torch.get_num_threads(), seed):
+        model = build_network(configuration.architecture, data.input_shape, data.n_classes)
+        check_network(model, data.input_shape, data.n_classes)
+    return model
 
 
 def _evaluated(

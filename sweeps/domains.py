@@ -222,8 +222,7 @@ WrittenDomain = Annotated[
     Annotated[_ScalarValue, Tag("value")]
     | Annotated[_ScalarValues, Tag("list")]
     | Annotated[Range, Tag("range")]
-    | Annotated[Choices, Tag("choices")]
-    | Annotated[Fixed, Tag("fixed")],
+    | Annotated[Choices, Tag("choices")],
     Discriminator(_form),
 ]
 """A dimension as a sweep file may write it."""

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from rso_core.datasets import DataOptions
 from rso_core.errors import nearest
@@ -104,6 +105,10 @@ class MedianPruning(_Section):
     )
 
 
+def _without_default(schema: JsonDict) -> None:
+    del schema["default"]
+
+
 class Objective(_Section):
     """What makes one trial better than another."""
 
@@ -115,7 +120,7 @@ class Objective(_Section):
         default="maximize",
         description="Default: maximize an accuracy, minimize a loss",
         # the schema could only name one of the two as the default
-        json_schema_extra=lambda schema: schema.pop("default"),
+        json_schema_extra=_without_default,
     )
 
     @model_validator(mode="before")
@@ -132,7 +137,7 @@ class Resources(_Section):
 
     cpus_per_run: int = Field(default=1, ge=1, description="CPU cores, and threads, of a run")
     gpus_per_run: float = Field(
-        default=0, ge=0, description="GPUs of a run: a share of one, or a whole number"
+        default=0.0, ge=0, description="GPUs of a run: a share of one, or a whole number"
     )
     concurrency: int | None = Field(
         default=None, ge=1, description="Most runs at once; null: as many as the machines can hold"

@@ -39,6 +39,11 @@ class Optimizer(Protocol):
         on_progress: ProgressCallback | None = None,
     ) -> None: ...
 
+    @staticmethod
+    def n_visits(model: torch.nn.Module, options: BaseModel) -> int:
+        """Visits in one cycle; 0 for a gradient method."""
+        ...
+
     def run(self) -> Iterator[CycleOutcome]:
         """Trains; yields the outcome of every cycle as soon as it is over."""
         ...

@@ -143,6 +143,12 @@ class RSO:
         self._batches = BatchDrawer(options.batch_drawing, len(targets), batch_size, generator)
         self._engine: Engine = ReferenceEngine(model, inputs, targets)
 
+    @staticmethod
+    def n_visits(model: nn.Module, options: BaseModel) -> int:
+        """Visits in one cycle: the number of weights that these options visit."""
+        assert isinstance(options, RSOOptions)
+        return sum(layer.n_weights for layer in _visited_layers(model, options))
+
     def run(self) -> Iterator[CycleOutcome]:
         """Visits every weight once a cycle; yields what happened after each cycle."""
         for cycle in range(1, self._cycles + 1):

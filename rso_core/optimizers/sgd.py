@@ -99,6 +99,11 @@ class _GradientDescent(ABC):
     @abstractmethod
     def _torch_optimizer(self, options: GradientOptions) -> torch.optim.Optimizer: ...
 
+    @staticmethod
+    def n_visits(model: nn.Module, options: BaseModel) -> int:
+        """None: a gradient method moves all weights at once."""
+        return 0
+
     def run(self) -> Iterator[CycleOutcome]:
         """Passes over the data once a cycle; yields what happened after each."""
         for cycle in range(1, self._cycles + 1):

@@ -1,0 +1,216 @@
+"""Charts of a sweep: accuracy against cycles, images and time, and accepted visits by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from analysis import comparisons
+from analysis.curves import accepted_curves, accuracy_curves
+from analysis.frames import Frames
+from analysis.wording import optimizer_label
+
+Records = list[dict[str, Any]]
+
+FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
+# Okabe and Ito's colours, which people with any common colour blindness tell apart; on a dark
+# page the brighter half of them leads
+_ON_LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_ON_DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#FFFFFF")
+_PANEL_WIDTH, _PANEL_HEIGHT = 300, 210
+_LOG_FROM = 30
+"""An axis is logarithmic where its largest value is this many times its smallest."""
+
+
+@dataclass(frozen=True)
+class NamedChart:
+    """A chart with the words that stand beside it."""
+
+    name: str
+    """Its file's name, without the ending."""
+    title: str
+    caption: str
+    chart: alt.TopLevelMixin
+
+
+def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
+    """The charts that the records of one sweep support; none where no run has finished."""
+    curves = accuracy_curves(frames)
+    if curves.empty:
+        return ()
+    best = "the best configuration by mean objective"
+    common = (
+        f"Bold: {best} of each optimiser and network, its mean over the seeds"
+        + (", with one standard deviation either side" if curves["low"].notna().any() else "")
+        + ". Faint: every other configuration."
+    )
+    charts = [
+        NamedChart(
+            f"accuracy_by_{name}",
+            f"Test accuracy against {against}",
+            common if name == "cycle" else "The same runs." + extra,
+            accuracy_chart(curves, name, axis),
+        )
+        for name, against, axis, extra in (
+            ("cycle", "cycles", "Cycle (SGD: epoch)", ""),
+            (
+                "images",
+                "images passed",
+                "Images passed forwards",
+                " Backward passes of gradient methods are not counted.",
+            ),
+            ("seconds", "training time", "Training time (s)", " Without evaluation."),
+        )
+    ]
+    layers = accepted_curves(frames)
+    if not layers.empty:
+        charts.append(
+            NamedChart(
+                "accepted_by_layer",
+                "How often RSO moved a weight",
+                f"Share of visits that moved the weight, for each parameter tensor of {best} of "
+                "each network; mean over the seeds.",
+                accepted_chart(layers),
+            )
+        )
+    return tuple(charts)
+
+
+def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.TopLevelMixin:
+    """Test accuracy against a column of `accuracy_curves`; a panel for each network."""
+    names = [optimizer_label(name) for name in comparisons.optimizers(curves)]
+    curves = curves.assign(optimizer=curves["optimizer"].map(optimizer_label))
+    position = _position(curves[x], x, x_title)
+    height = alt.Y("accuracy:Q", title="Test accuracy", axis=alt.Axis(format="~%", tickCount=6))
+    colour = alt.Color(
+        "optimizer:N", title=None, scale=alt.Scale(domain=names)
+    )
+    tooltip = [
+        alt.Tooltip("optimizer:N", title="optimiser"),
+        alt.Tooltip("setting:N"),
+        alt.Tooltip("cycle:Q"),
+        alt.Tooltip("accuracy:Q", title="test accuracy", format=".2%"),
+        alt.Tooltip("n_seeds:Q", title="seeds"),
+    ]
+    base = alt.Chart().encode(x=position, y=height, color=colour, detail="line:N")
+    best, rest = base.transform_filter("datum.is_best"), base.transform_filter("!datum.is_best")
+    panel = alt.layer(
+        rest.mark_line(strokeWidth=1, opacity=0.3).encode(tooltip=tooltip[:2]),
+        best.mark_area(opacity=0.18, line=False).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        best.mark_line(strokeWidth=2.5),
+        best.mark_point(size=28, filled=True, opacity=1).encode(tooltip=tooltip),
+    ).properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
+    architectures = comparisons.architectures(curves)
+    fields = ["line", "architecture", "optimizer", "setting", "is_best", "cycle", "accuracy"]
+    records = _records(curves, [*dict.fromkeys([*fields, "low", "high", "n_seeds", x])])
+    return _styled(
+        panel.facet(
+            facet=alt.Facet("architecture:N", title=None, sort=architectures),
+            columns=min(2, len(architectures)),
+            data=alt.InlineData(values=records),
+        )
+    )
+
+
+def accepted_chart(layers: pd.DataFrame) -> alt.TopLevelMixin:
+    """Accepted share of visits by layer over the cycles; a panel for each network."""
+    panels = []
+    for architecture in comparisons.architectures(layers):
+        own = layers[layers["architecture"] == architecture]
+        order = list(own.sort_values("layer_index")["layer"].unique())
+        base = alt.Chart(
+            alt.InlineData(values=_records(own, ["layer", "cycle", "accepted_share", "sigma"])),
+            title=architecture,
+        ).encode(
+            x=_position(own["cycle"], "cycle", "Cycle"),
+            y=alt.Y("accepted_share:Q", title="Accepted visits", axis=alt.Axis(format="~%")),
+            color=alt.Color("layer:O", title=None, sort=order, legend=alt.Legend(columns=2)),
+            tooltip=[
+                alt.Tooltip("layer:O"),
+                alt.Tooltip("cycle:Q"),
+                alt.Tooltip("accepted_share:Q", title="accepted", format=".1%"),
+                alt.Tooltip("sigma:Q", format=".3~g"),
+            ],
+        )
+        panels.append(
+            alt.layer(
+                base.mark_line(strokeWidth=2), base.mark_point(size=28, filled=True, opacity=1)
+            ).properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
+        )
+    # the layers of one network are not those of another: each panel names its own
+    return _styled(
+        alt.concat(*panels, columns=min(2, len(panels))).resolve_scale(color="independent")
+    )
+
+
+def theme(dark: bool) -> dict[str, Any]:
+    """The look of every chart, as a Vega-Lite configuration."""
+    ink, soft, rule = ("#e6e4df", "#a9a69f", "#35373c") if dark else ("#222222", "#666666", "#e3e1dc")
+    axis = {
+        "labelColor": soft,
+        "titleColor": ink,
+        "labelFont": FONT,
+        "titleFont": FONT,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "gridColor": rule,
+        "domainColor": soft,
+        "tickColor": soft,
+        "tickSize": 4,
+        "titlePadding": 8,
+        "labelFlush": False,
+    }
+    words = {"labelColor": ink, "labelFont": FONT, "titleFont": FONT, "titleColor": ink}
+    return {
+        "background": "transparent" if dark else "#ffffff",
+        "font": FONT,
+        "axis": axis,
+        "axisX": {"grid": False},
+        "axisY": {"domain": False, "ticks": False},
+        "header": {**words, "labelFontSize": 12, "labelFontWeight": 600, "labelPadding": 6},
+        "title": {"color": ink, "font": FONT, "fontSize": 12, "fontWeight": 600, "offset": 8},
+        "legend": {**words, "labelFontSize": 12, "orient": "top", "symbolStrokeWidth": 3},
+        "view": {"stroke": None},
+        "range": {
+            "category": list(_ON_DARK if dark else _ON_LIGHT),
+            # ordered layers: the ends that vanish into the page are cut off
+            "ordinal": {"scheme": "viridis", "extent": [0.25, 1.0] if dark else [0.0, 0.85]},
+        },
+    }
+
+
+def _styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
+    return chart.configure(**theme(dark=False))
+
+
+def _records(frame: pd.DataFrame, columns: list[str]) -> Records:
+    """Plain values: None for what is missing, figures with 6 digits to keep the page small."""
+    return [
+        {name: _plain(value) for name, value in record.items()}
+        for record in frame[columns].to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _position(values: pd.Series, name: str, title: str) -> alt.X:
+    """The horizontal axis: whole cycles, and a logarithm where costs span orders of magnitude."""
+    low, high = float(values.min()), float(values.max())
+    if name == "cycle":
+        ticks = {"values": [int(low)]} if low == high else {"tickMinStep": 1}
+        scale = alt.Scale(domain=[low, high], nice=False, padding=6)
+        return alt.X(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(format="d", **ticks))
+    if low > 0 and (name == "images" or high / low >= _LOG_FROM):
+        scale = alt.Scale(type="log", nice=False, padding=6)
+        axis = alt.Axis(format="~s", tickCount=5, labelOverlap=True)
+        return alt.X(f"{name}:Q", title=f"{title}, log scale", scale=scale, axis=axis)
+    scale = alt.Scale(zero=False, padding=6)
+    return alt.X(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(format="~s", tickCount=5))

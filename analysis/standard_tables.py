@@ -1,0 +1,227 @@
+"""The tables of a report: the comparisons with their titles, captions and formats."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis import comparisons
+from analysis.frames import Frames, option_columns
+from analysis.run_folder import Direction
+from analysis.tables import Column, Table
+from analysis.wording import dimension_label, listed, metric_label, optimizer_label
+
+_NETWORK = Column("Network", "text", ("architecture",))
+_BATCH = Column("Batch", "number", ("batch_size",))
+_OPTIMISER = Column("Optimiser", "optimizer", ("optimizer",))
+_OVER_SEEDS = "Mean ± standard deviation over the seeds"
+_PRUNED = (
+    "Pruned runs have no final figure and are left out, so a value whose runs were often pruned "
+    "looks better than it is."
+)
+
+
+def standard_tables(frames: Frames) -> tuple[Table, ...]:
+    """The tables that the records support, the main comparison first.
+
+    With several sweeps every table has a row for each of them; a choice of the best setting goes
+    by the objective's direction of the first sweep.
+    """
+    runs, (sweep, *_) = frames.runs, frames.sweeps
+    direction, metric = sweep.direction, sweep.metric
+    tables = [
+        _main(runs, direction, metric),
+        _settings(runs, direction, metric),
+        _best(runs, direction, metric),
+        *(_effect(runs, dimension) for dimension in comparisons.varied(runs)),
+        _cost(runs),
+        _failures(runs),
+    ]
+    found = [table for table in tables if table is not None]
+    return tuple(_with_sweep(table) for table in found)
+
+
+def _main(runs: pd.DataFrame, direction: Direction, metric: str) -> Table:
+    names = comparisons.optimizers(runs)
+    frame = comparisons.optimizers_by_architecture_and_batch_size(runs, direction=direction)
+    columns = [_NETWORK, _BATCH]
+    for name in names:
+        for header, figure in (("val. %", "validation_accuracy"), ("test %", "test_accuracy")):
+            fields = (f"{name}_{figure}_mean", f"{name}_{figure}_std", f"{name}_n_seeds")
+            columns.append(Column(f"{optimizer_label(name)} {header}", "accuracy", fields))
+    labels = [optimizer_label(name) for name in names]
+    caption = (
+        f"Each optimiser with the best of its settings by mean {metric_label(metric)}; the test "
+        f"accuracy is that setting's and chose nothing. {_OVER_SEEDS}."
+    )
+    if len(names) > 1:
+        fields = ("difference", "difference_low", "difference_high")
+        columns.append(Column(f"{labels[0]} − {labels[1]}, test", "difference", fields))
+        caption += (
+            f" The difference is {labels[0]}'s test accuracy less {labels[1]}'s in percentage "
+            "points, with its 95 % interval (Welch) where both have two seeds or more."
+        )
+    if names:
+        columns.append(Column("Seeds", "seeds", tuple(f"{name}_n_seeds" for name in names)))
+    title = f"{labels[0]} against {listed(labels[1:])}" if len(labels) > 1 else "Accuracy"
+    return Table(
+        name="optimizers_by_architecture_and_batch_size",
+        title=f"{title} by network and batch size",
+        caption=caption,
+        frame=frame,
+        columns=tuple(columns),
+    )
+
+
+def _settings(runs: pd.DataFrame, direction: Direction, metric: str) -> Table | None:
+    options = _in_setting(runs)
+    if not options:
+        return None
+    within = ["architecture", "batch_size"]
+    best = comparisons.best_configurations(runs, within=within, direction=direction)
+    keys = ["sweep", "architecture", "batch_size", "optimizer"]
+    frame = best[[*keys, *options, "n_candidates", "trial"]]
+    return Table(
+        name="chosen_settings",
+        title="The settings behind the comparison",
+        caption="What each optimiser is compared with above: of the candidates that finished, the "
+        f"one with the best mean {metric_label(metric)}.",
+        frame=frame,
+        columns=(
+            _NETWORK,
+            _BATCH,
+            _OPTIMISER,
+            Column("Setting", "setting", tuple(options)),
+            Column("Candidates", "count", ("n_candidates",)),
+            Column("Trial", "number", ("trial",)),
+        ),
+    )
+
+
+def _best(runs: pd.DataFrame, direction: Direction, metric: str) -> Table:
+    options = _in_setting(runs)
+    frame = comparisons.best_configurations(runs, direction=direction)
+    objective = Column(metric_label(metric).capitalize(), "number", ("objective_mean",))
+    return Table(
+        name="best_configurations",
+        title="The best configuration of each optimiser",
+        caption=f"Of the candidates that finished, the one with the best mean "
+        f"{metric_label(metric)}. {_OVER_SEEDS}.",
+        frame=frame,
+        columns=(
+            _OPTIMISER,
+            _NETWORK,
+            _BATCH,
+            *((Column("Setting", "setting", tuple(options)),) if options else ()),
+            *(() if metric.endswith("accuracy") else (objective,)),
+            _accuracy("Validation %", "validation_accuracy"),
+            _accuracy("Test %", "test_accuracy"),
+            Column("Seeds", "number", ("n_seeds",)),
+            Column("Candidates", "count", ("n_candidates",)),
+            Column("Trial", "number", ("trial",)),
+        ),
+    )
+
+
+def _effect(runs: pd.DataFrame, dimension: str) -> Table:
+    frame = comparisons.effect_of(runs, dimension)
+    options = option_columns(runs)
+    if dimension in options:
+        # an optimiser that had one value of an option has no effect of it to show
+        several = frame.groupby("optimizer")[dimension].transform("nunique") > 1
+        frame = frame[several].reset_index(drop=True)
+    shown = runs[runs["optimizer"].isin(frame["optimizer"])]
+    averaged = [dimension_label(n) for n in comparisons.varied(shown) if n != dimension]
+    caption = f"{_OVER_SEEDS}" + (
+        f" of the average over {listed(averaged)}, every distinct configuration with the same "
+        "weight."
+        if averaged
+        else "; nothing else was varied."
+    )
+    if not comparisons.is_balanced(shown, dimension):
+        caption += (
+            " The values were not all run with the same settings of the rest, so that a "
+            f"difference between rows need not be due to the {dimension_label(dimension)}."
+        )
+    if (runs["state"] == "pruned").any():
+        caption += f" {_PRUNED}"
+    size = (Column("Parameters", "count", ("n_parameters",)),)
+    label = dimension_label(dimension)
+    return Table(
+        name=f"effect_of_{dimension}",
+        title=f"The effect of {label}" if dimension in options else f"The effect of the {label}",
+        caption=caption,
+        frame=frame,
+        columns=(
+            Column(
+                label if dimension in options else label.capitalize(),
+                "number" if pd.api.types.is_numeric_dtype(runs[dimension]) else "text",
+                (dimension,),
+            ),
+            *(size if dimension == "architecture" else ()),
+            _OPTIMISER,
+            _accuracy("Validation %", "validation_accuracy", "validation_accuracy_n_seeds"),
+            _accuracy("Test %", "test_accuracy", "test_accuracy_n_seeds"),
+            Column("Seeds", "number", ("test_accuracy_n_seeds",)),
+            Column("Configurations", "count", ("n_configurations",)),
+        ),
+    )
+
+
+def _cost(runs: pd.DataFrame) -> Table:
+    return Table(
+        name="cost",
+        title="What a run cost",
+        caption="Means over the finished runs, one run each. For RSO a cycle visits every weight "
+        "once and passes three batches for each visit; for a gradient method a cycle is an epoch. Images "
+        "passed are forward passes; a gradient method's backward passes come on top.",
+        frame=comparisons.cost(runs),
+        columns=(
+            _OPTIMISER,
+            _NETWORK,
+            Column("Parameters", "count", ("n_parameters",)),
+            Column("Runs", "count", ("n_runs",)),
+            Column("Cycles", "number", ("n_cycles",)),
+            Column("Training", "seconds", ("training_s",)),
+            Column("Evaluation", "seconds", ("evaluation_s",)),
+            Column("Images passed", "count", ("n_images_passed",)),
+            Column("Weight visits", "count", ("n_visited",)),
+        ),
+    )
+
+
+def _failures(runs: pd.DataFrame) -> Table | None:
+    frame = comparisons.failures(runs)
+    if frame.empty:
+        return None
+    return Table(
+        name="failures",
+        title="Failed and pruned runs",
+        caption="These runs have no part in any comparison.",
+        frame=frame,
+        columns=(
+            Column("State", "text", ("state",)),
+            Column("Trial", "number", ("trial",)),
+            Column("Seed", "number", ("seed",)),
+            _OPTIMISER,
+            _NETWORK,
+            _BATCH,
+            Column("Cycles", "number", ("n_cycles",)),
+            Column("Reason", "text", ("reason",)),
+        ),
+    )
+
+
+def _accuracy(header: str, metric: str, n_seeds: str = "n_seeds") -> Column:
+    return Column(header, "accuracy", (f"{metric}_mean", f"{metric}_std", n_seeds))
+
+
+def _in_setting(runs: pd.DataFrame) -> list[str]:
+    """What a setting says: all that was varied and has no column of its own."""
+    return [n for n in comparisons.varied(runs) if n not in ("architecture", "batch_size")]
+
+
+def _with_sweep(table: Table) -> Table:
+    if table.frame["sweep"].nunique() < 2:
+        return table
+    columns = (Column("Sweep", "text", ("sweep",)), *table.columns)
+    return Table(table.name, table.title, table.caption, table.frame, columns)

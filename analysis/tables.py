@@ -1,0 +1,239 @@
+"""A table: a frame, how its columns are shown, and its Markdown, CSV, LaTeX and HTML."""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+import unicodedata
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from analysis.wording import MISSING, format_number, optimizer_label, setting_text
+
+Kind = Literal[
+    "text", "optimizer", "setting", "number", "count", "seconds", "accuracy", "difference", "seeds"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One shown column, made from one or more columns of the frame."""
+
+    header: str
+    kind: Kind
+    """How its figures are shown:
+
+    - text, optimizer (its usual name), setting (`momentum=0.9` for each field that is there);
+    - number (up to 6 digits), count (thousands separators), seconds (s, min or h);
+    - accuracy: a share's mean, deviation and number of seeds, as `91.52 ± 0.31` per cent;
+    - difference: a share and its interval's ends, as `-1.62 [-5.10, +1.86]` points;
+    - seeds: numbers, shown once where they are the same.
+    """
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame with a title, a caption and the columns to show."""
+
+    name: str
+    """Its file's name, without the ending."""
+    title: str
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+
+    def to_markdown(self) -> str:
+        """A GitHub table with aligned columns, between its title and its wrapped caption."""
+        rows = [[_markdown_text(cell) for cell in row] for row in self.rows(longest=60)]
+        headers = [_markdown_text(column.header) for column in self.columns]
+        widths = [
+            max(3, *(len(row[place]) for row in [headers, *rows])) for place in range(len(headers))
+        ]
+        rules = [
+            "-" * width if left else "-" * (width - 1) + ":"
+            for width, left in zip(widths, self._left(), strict=True)
+        ]
+        lines = [self._markdown_line(row, widths) for row in [headers, rules, *rows]]
+        body = "\n".join(lines) if rows else "No results yet."
+        caption = textwrap.fill(_markdown_text(self.caption), 100)
+        return "\n\n".join(part for part in (f"### {self.title}", body, caption) if part) + "\n"
+
+    def to_csv(self) -> str:
+        """The whole frame, numbers as they are: accuracies are shares of 1, times seconds."""
+        return str(self.frame.to_csv(index=False, lineterminator="\n"))
+
+    def to_latex(self) -> str:
+        """A floating table that needs the package booktabs and nothing else."""
+        alignment = "".join("l" if left else "r" for left in self._left())
+        headers = [_latex_text(column.header) for column in self.columns]
+        rows = [[_latex_text(cell) for cell in row] for row in self.rows(longest=60)]
+        if not rows:
+            rows = [[f"\\multicolumn{{{len(headers)}}}{{l}}{{No results yet.}}"]]
+        return "\n".join(
+            [
+                r"\begin{table}[htbp]",
+                r"  \centering",
+                rf"  \caption{{{_latex_text(self.title)}. {_latex_text(self.caption)}}}",
+                rf"  \label{{tab:{re.sub('[^A-Za-z0-9]+', '-', self.name)}}}",
+                rf"  \begin{{tabular}}{{{alignment}}}",
+                r"    \toprule",
+                f"    {' & '.join(headers)} \\\\",
+                r"    \midrule",
+                *(f"    {' & '.join(row)} \\\\" for row in rows),
+                r"    \bottomrule",
+                r"  \end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+    def to_html(self) -> str:
+        """A `<table>` without title and caption; every cell is escaped."""
+        classes = ["" if left else ' class="number"' for left in self._left()]
+        head = "".join(
+            f'<th scope="col"{style}>{html.escape(column.header)}</th>'
+            for column, style in zip(self.columns, classes, strict=True)
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f"<td{style}>{html.escape(cell)}</td>"
+                for cell, style in zip(row, classes, strict=True)
+            )
+            + "</tr>\n"
+            for row in self.rows()
+        )
+        return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+    def rows(self, longest: int | None = None) -> list[list[str]]:
+        """The cells as they are shown; text above `longest` characters is shortened."""
+        return [
+            [
+                _shortened(_cell(column, record), longest)
+                for column in self.columns
+            ]
+            for record in self.frame.to_dict("records")
+        ]
+
+    def _left(self) -> list[bool]:
+        return [column.kind in ("text", "optimizer", "setting") for column in self.columns]
+
+    def _markdown_line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        padded = [
+            cell.ljust(width) if left else cell.rjust(width)
+            for cell, width, left in zip(cells, widths, self._left(), strict=True)
+        ]
+        return f"| {' | '.join(padded)} |"
+
+
+def format_accuracy(mean: float, std: float, n_seeds: int) -> str:
+    """A share as per cent with its deviation; without one it says what it rests on."""
+    if pd.isna(mean):
+        return MISSING
+    if pd.notna(std):
+        return f"{100 * mean:.2f} ± {100 * std:.2f}"
+    return f"{100 * mean:.2f} ({n_seeds} {'seed' if n_seeds == 1 else 'seeds'})"
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    if pd.isna(seconds):
+        return MISSING
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def _cell(column: Column, record: Mapping[Hashable, Any]) -> str:
+    if column.kind == "setting":
+        return setting_text(record, column.fields) or MISSING
+    return _FORMATS[column.kind]([record[name] for name in column.fields])
+
+
+def _format_text(values: list[Any]) -> str:
+    return MISSING if pd.isna(values[0]) else " ".join(str(values[0]).split())
+
+
+def _format_count(values: list[Any]) -> str:
+    return MISSING if pd.isna(values[0]) else f"{round(values[0]):,}"
+
+
+def _format_difference(values: list[Any]) -> str:
+    difference, low, high = (
+        MISSING if pd.isna(value) else f"{100 * value:+.2f}".replace("-", "−") for value in values
+    )
+    return difference if pd.isna(values[1]) else f"{difference} [{low}, {high}]"
+
+
+def _format_seeds(values: list[Any]) -> str:
+    counts = [str(value) for value in values]
+    return counts[0] if len(set(counts)) == 1 else " / ".join(counts)
+
+
+_FORMATS: dict[str, Callable[[list[Any]], str]] = {
+    "text": _format_text,
+    "optimizer": lambda values: optimizer_label(str(values[0])),
+    "number": lambda values: format_number(values[0]),
+    "count": _format_count,
+    "accuracy": lambda values: format_accuracy(values[0], values[1], values[2]),
+    "difference": _format_difference,
+    "seconds": lambda values: format_seconds(values[0]),
+    "seeds": _format_seeds,
+}
+
+
+def _shortened(text: str, longest: int | None) -> str:
+    return text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _markdown_text(text: str) -> str:
+    # underscores stay: inside a word they mean nothing, and names are easier to read without \
+    return re.sub(r"([\\|<*`])", r"\\\1", text)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    '"': "''",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "—": "---",
+    "–": "--",
+    "…": r"\dots{}",
+    "’": "'",
+}
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_latex_character(character) for character in text)
+
+
+def _latex_character(character: str) -> str:
+    if character in _LATEX:
+        return _LATEX[character]
+    if character.isascii():
+        return character if character.isprintable() else " "
+    # LaTeX stops at a character that its fonts lack: the plain letters of it, or a mark
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return "".join(_LATEX.get(letter, letter) for letter in plain) or "?"

@@ -1,0 +1,219 @@
+"""The command line, `rso-sweep`. Each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from rso_core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Hyperparameter sweeps for RSO, which trains a network one weight at a time without
+    gradients, and for SGD beside it.
+
+    Begin with:  rso-sweep run quickstart""",
+)
+
+BAD_INPUT, RUNS_FAILED, INTERRUPTED = 2, 1, 130
+"""Exit statuses other than 0."""
+
+# typer gives no public name to the base of its usage errors
+_UsageError = typer.BadParameter.__bases__[0]
+
+_Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the sweep file, such as budget.cycles=3; may be repeated.",
+    ),
+]
+_Sweep = Annotated[str, typer.Argument(help="A preset's name, or a sweep file.")]
+_Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
+
+
+class ExecutorChoice(StrEnum):
+    """Where runs are trained."""
+
+    ray = "ray"
+    inline = "inline"
+
+
+def main() -> NoReturn:
+    """The entry point: users see a line for what they can put right, never a traceback."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109  so that `package.module:function` is found here
+    try:
+        status = app(standalone_mode=False)
+    except InvalidInput as error:
+        _refuse(*error.problems)
+    except _UsageError as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "rso-sweep"
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        _refuse(f"{message}; see '{command} --help'")
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse(*problems: str) -> NoReturn:
+    for problem in problems:
+        print(f"rso-sweep: {problem}", file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def _progress_console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+@app.command(
+    epilog="Example:  rso-sweep run quickstart --out runs/first --set budget.cycles=5"
+)
+def run(
+    sweep: _Sweep,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The run folder; without it runs/NAME, numbered."),
+    ] = None,
+    overrides: _Set = None,
+    executor: Annotated[
+        ExecutorChoice, typer.Option(help="Ray actors, or this process alone.")
+    ] = ExecutorChoice.ray,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster to join, such as auto.")
+    ] = None,
+) -> None:
+    """Run a sweep: train its configurations, print the comparison, write the report."""
+    from sweeps.launch import launch
+
+    outcome = launch(
+        sweep,
+        out=out,
+        overrides=overrides or (),
+        executor=executor.value,
+        address=address,
+        command=["rso-sweep", *sys.argv[1:]],
+        console=_progress_console(),
+    )
+    print()
+    print(_first_table(outcome.report))
+    print(f"\nReport: {outcome.report.html}")
+    if outcome.progress.n_runs_failed:
+        raise typer.Exit(RUNS_FAILED)
+
+
+@app.command(
+    epilog="Example:  rso-sweep train --architecture one_conv --optimizer rso --batch-size 512 "
+    "--cycles 10 --seed 0"
+)
+def train(
+    architecture: Annotated[
+        str, typer.Option(help="A network, such as one_conv, mlp(64,32) or package.module:function")
+    ] = "one_conv",
+    optimizer: Annotated[str, typer.Option(help="rso, sgd or adam.")] = "rso",
+    batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 512,
+    cycles: Annotated[int, typer.Option(help="Cycles (RSO) or epochs.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and perturbations.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads that torch may use.")] = 1,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the optimiser (perturbation_std=0.5) or of the data "
+            "(data.train_size=5000); may be repeated.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON object for every cycle instead of a line.")
+    ] = False,
+) -> None:
+    """Train one configuration, without a sweep; a line for every cycle."""
+    from sweeps.train_command import train_one
+
+    values = {"architecture": architecture, "optimizer": optimizer, "batch_size": batch_size}
+    train_one(values, cycles, seed, threads, overrides or (), as_json, _progress_console())
+
+
+@app.command(epilog="Example:  rso-sweep report runs/quickstart")
+def report(folder: _Folder) -> None:
+    """Write the comparison tables, charts and report.html of a run folder."""
+    from analysis import UnreadableRunFolder, write_report
+
+    try:
+        written = write_report(folder)
+    except UnreadableRunFolder as error:
+        raise InvalidInput(str(error)) from error
+    for table in written.tables:
+        print(f"{table.title}\n\n{table.to_markdown()}\n")
+    print(f"Report: {written.html}")
+
+
+@app.command(epilog="Example:  rso-sweep status runs/quickstart")
+def status(folder: _Folder) -> None:
+    """Say how far a sweep is, running or ended."""
+    from analysis import UnreadableRunFolder
+    from sweeps.status_command import status_lines
+
+    try:
+        lines = status_lines(folder)
+    except UnreadableRunFolder as error:
+        raise InvalidInput(str(error)) from error
+    print("\n".join(lines))
+
+
+@app.command(epilog="Example:  rso-sweep presets")
+def presets() -> None:
+    """List the sweep files that come with the project."""
+    from sweeps.presets import preset_names, preset_summary
+
+    for name in preset_names():
+        print(f"{name:<12} {preset_summary(name)}")
+
+
+@app.command(epilog="Example:  rso-sweep show quickstart > my_sweep.yaml")
+def show(preset: Annotated[str, typer.Argument(help="A preset's name.")]) -> None:
+    """Print a preset's sweep file, to copy and edit."""
+    from sweeps.presets import preset_text
+
+    print(preset_text(preset), end="")
+
+
+@app.command(epilog="Example:  rso-sweep check my_sweep.yaml")
+def check(sweep: _Sweep, overrides: _Set = None) -> None:
+    """Check a sweep file, and say how many trials, runs and weight visits it holds."""
+    from sweeps.check_command import check_lines
+
+    print("\n".join(check_lines(sweep, overrides or ())))
+
+
+@app.command(epilog="Example:  rso-sweep schema > sweep.schema.json")
+def schema() -> None:
+    """Print the JSON schema of a sweep file, for editors."""
+    import json
+
+    from sweeps.spec import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+def _first_table(report: object) -> str:
+    tables = report.tables  # type: ignore[attr-defined]
+    return f"{tables[0].title}\n\n{tables[0].to_markdown()}" if tables else "No run has finished."

@@ -1,0 +1,154 @@
+"""How a sweep is shown while it runs: a live view in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rso_core.configuration import Configuration
+from rso_core.records import CycleRecord
+from sweeps.durations import duration
+from sweeps.progress import RunningRun, SweepProgress
+from sweeps.runs import Run, RunEnded
+
+_MOST_RUNS_SHOWN = 16
+_PLAIN_INTERVAL_S = 30.0
+
+
+class LiveDisplay:
+    """A view that is drawn anew in place, with a line above it for every run that ends."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
+        """See `driver.Display`."""
+        self._live.console.print(_ended_line(run, ended, last))
+
+    def refresh(self, progress: SweepProgress) -> None:
+        """See `driver.Display`."""
+        self._live.update(_view(progress), refresh=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+
+class PlainDisplay:
+    """A line for every run that ends, and one every half minute, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said = time.monotonic()
+
+    def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
+        """See `driver.Display`."""
+        self._console.print(_ended_line(run, ended, last), soft_wrap=True)
+
+    def refresh(self, progress: SweepProgress) -> None:
+        """See `driver.Display`."""
+        if time.monotonic() - self._said >= _PLAIN_INTERVAL_S:
+            self._said = time.monotonic()
+            self._console.print(_summary(progress), soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+
+def label(configuration: Configuration) -> str:
+    """A configuration in a few words: what it is, and the options that are not the default."""
+    defaults = type(configuration.options)()
+    options = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in configuration.options.model_dump().items()
+        if value != getattr(defaults, name)
+    ]
+    main = f"{configuration.optimizer:<4} {configuration.architecture}"
+    return ", ".join([f"{main}, batch {configuration.batch_size}", *options])
+
+
+def _ended_line(run: Run, ended: RunEnded, last: CycleRecord | None) -> Text:
+    mark, style = {
+        "finished": ("done", "green"),
+        "pruned": ("pruned", "yellow"),
+        "failed": ("FAILED", "bold red"),
+    }[ended.state]
+    line = Text.assemble((f"{mark:<7}", style), f"trial {run.trial:>3} seed {run.seed}  ")
+    line.append(label(run.configuration))
+    if ended.reason:
+        line.append(f": {ended.reason}", "red")
+    elif last is not None:
+        line.append(f"  {_accuracies(last)}", "dim")
+    return line
+
+
+def _accuracies(record: CycleRecord) -> str:
+    parts = [f"test {record.test_accuracy:.2%}"]
+    if record.validation_accuracy is not None:
+        parts.insert(0, f"validation {record.validation_accuracy:.2%}")
+    return ", ".join(parts)
+
+
+def _summary(progress: SweepProgress) -> Text:
+    line = Text.assemble((f"{progress.n_trials_ended} of {progress.n_trials} trials", "bold"))
+    line.append(f", {len(progress.running)} running")
+    if progress.n_trials_pruned:
+        line.append(f", {progress.n_trials_pruned} pruned", "yellow")
+    if progress.n_trials_failed:
+        line.append(f", {progress.n_trials_failed} failed", "bold red")
+    line.append(f" · {duration(progress.elapsed_s)} so far")
+    left = progress.left_s()
+    if left is not None:
+        line.append(f", about {duration(left)} left")
+    if progress.best is not None:
+        best = progress.best
+        metric = progress.objective.metric
+        value = f"{best.value:.2%}" if metric.endswith("accuracy") else f"{best.value:.4f}"
+        line.append(f" · best {metric.replace('_', ' ')} {value} (trial {best.trial})", "green")
+    return line
+
+
+def _view(progress: SweepProgress) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    running = list(progress.running.values())
+    for run in running[:_MOST_RUNS_SHOWN]:
+        table.add_row(*_running_row(run))
+    if len(running) > _MOST_RUNS_SHOWN:
+        table.add_row(f"and {len(running) - _MOST_RUNS_SHOWN} more")
+    return Group(Text(), table, _summary(progress))
+
+
+def _running_row(running: RunningRun) -> tuple[RenderableType, ...]:
+    run = running.run
+    cycles = run.configuration.cycles
+    cycle = running.progress.cycle if running.progress else 1
+    return (
+        Text(f"trial {run.trial:>3} seed {run.seed}"),
+        Text(label(run.configuration)),
+        Text(f"cycle {cycle:>{len(str(cycles))}} of {cycles}"),
+        ProgressBar(total=1.0, completed=running.share_done, width=16),
+        Text(_accuracies(running.last) if running.last else "", "dim"),
+    )

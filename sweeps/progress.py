@@ -1,0 +1,117 @@
+"""What a sweep has done so far: the figures behind the live display and the closing lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rso_core.configuration import Configuration
+from rso_core.records import CycleRecord, Progress
+from sweeps.runs import Run
+from sweeps.search import Trial
+from sweeps.spec import Objective
+
+
+@dataclass(slots=True)
+class RunningRun:
+    """A run that is being trained."""
+
+    run: Run
+    cost: float
+    """Its whole work, in `Work.cost`'s unit."""
+    progress: Progress | None = None
+    last: CycleRecord | None = None
+
+    @property
+    def share_done(self) -> float:
+        """From 0 to 1."""
+        if self.progress is None:
+            return 0.0
+        within = self.progress.n_done / self.progress.n_total
+        return (self.progress.cycle - 1 + within) / self.run.configuration.cycles
+
+
+@dataclass(slots=True)
+class Best:
+    """The best trial so far."""
+
+    trial: int
+    value: float
+    configuration: Configuration
+
+
+@dataclass(slots=True)
+class SweepProgress:
+    """Kept up by the driver; read by a display.
+
+    Args:
+        n_trials: trials that the sweep will have.
+        n_seeds: runs of each.
+        objective: what makes a trial the best.
+    """
+
+    n_trials: int
+    n_seeds: int
+    objective: Objective
+    clock: Callable[[], float] = time.monotonic
+    n_trials_finished: int = 0
+    n_trials_pruned: int = 0
+    n_trials_failed: int = 0
+    n_runs_ended: int = 0
+    n_runs_failed: int = 0
+    running: dict[str, RunningRun] = field(default_factory=dict)
+    best: Best | None = None
+    started: float = 0.0
+    _cost_asked: float = 0.0
+    _n_asked: int = 0
+    _cost_ended: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    @property
+    def n_runs(self) -> int:
+        """Runs that the sweep will have."""
+        return self.n_trials * self.n_seeds
+
+    @property
+    def n_trials_ended(self) -> int:
+        """Trials that have a result, whichever."""
+        return self.n_trials_finished + self.n_trials_pruned + self.n_trials_failed
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the sweep began."""
+        return self.clock() - self.started
+
+    def trial_asked(self, cost: float) -> None:
+        """A trial has been suggested, with runs of that cost each."""
+        self._n_asked += 1
+        self._cost_asked += cost * self.n_seeds
+
+    def run_started(self, run: Run, cost: float) -> None:
+        """A run is being trained from now on."""
+        self.running[run.name] = RunningRun(run, cost)
+
+    def run_ended(self, run: Run, *, failed: bool) -> None:
+        """A run is over."""
+        self._cost_ended += self.running.pop(run.name).cost
+        self.n_runs_ended += 1
+        self.n_runs_failed += failed
+
+    def trial_finished(self, trial: Trial, value: float) -> None:
+        """A trial has its objective."""
+        self.n_trials_finished += 1
+        sign = 1 if self.objective.direction == "maximize" else -1
+        if self.best is None or sign * value > sign * self.best.value:
+            self.best = Best(trial.number, value, trial.configuration)
+
+    def left_s(self) -> float | None:
+        """Seconds until the sweep ends, at the pace so far; None while there is none to go by."""
+        done = self._cost_ended + sum(r.share_done * r.cost for r in self.running.values())
+        if not done or not self._n_asked or self.elapsed_s < 2:
+            return None
+        # trials that are still to be suggested are taken to be like those so far
+        total = self._cost_asked / self._n_asked * self.n_trials
+        return self.elapsed_s * max(0.0, total / done - 1)

@@ -1,0 +1,66 @@
+"""What `rso-sweep status` says about a run folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import load
+from sweeps.durations import duration
+
+
+def status_lines(folder: Path) -> list[str]:
+    """The lines to print.
+
+    Raises:
+        analysis.UnreadableRunFolder: it is not a run folder.
+    """
+    frames = load(folder)
+    sweep = frames.sweeps[0]
+    trials, runs = frames.trials, frames.runs
+    n_trials = sweep.specification.get("trials")
+    n_seeds = len(sweep.specification.get("seeds", [0]))
+    n_runs = n_trials * n_seeds if isinstance(n_trials, int) else "?"
+    n_trials_ended = int((trials["n_runs"].eq(n_seeds) & trials["state"].ne("running")).sum())
+    return [
+        f"{sweep.name}  ({folder})",
+        f"trials  {n_trials_ended} of {n_trials} ended",
+        f"runs    {_states(runs)}, of {n_runs}",
+        f"best    {_best(trials, sweep.metric, sweep.direction)}",
+        f"last    {_age(folder)}",
+    ]
+
+
+def _states(runs: pd.DataFrame) -> str:
+    counts = runs["state"].value_counts()
+    shown = [
+        f"{counts[state]} {state}"
+        for state in ("finished", "running", "pruned", "failed")
+        if state in counts
+    ]
+    return ", ".join(shown) or "none yet"
+
+
+def _best(trials: pd.DataFrame, metric: str, direction: str) -> str:
+    finished = trials[trials["state"] == "finished"].dropna(subset=["objective_mean"])
+    if finished.empty:
+        return "none yet"
+    ordered = finished.sort_values("objective_mean", ascending=direction == "minimize")
+    row = ordered.iloc[0]
+    value = row["objective_mean"]
+    shown = f"{value:.2%}" if metric.endswith("accuracy") else f"{value:.4f}"
+    return (
+        f"trial {row['trial']}: {metric.replace('_', ' ')} {shown}  "
+        f"({row['optimizer']}, {row['architecture']}, batch {row['batch_size']})"
+    )
+
+
+def _age(folder: Path) -> str:
+    times = [file.stat().st_mtime for file in (folder / "records").glob("*.jsonl")]
+    if not times:
+        return "no record yet"
+    last = datetime.fromtimestamp(max(times), UTC)
+    age_s = (datetime.now(UTC) - last).total_seconds()
+    return f"record written {duration(age_s)} ago"

@@ -1,0 +1,64 @@
+"""How much work a run is, told before it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from rso_core.configuration import Configuration
+from rso_core.datasets import Dataset
+from rso_core.optimizers import optimizer_class
+from rso_core.training import fresh_network
+
+_GRADIENT_COST = 3.0
+"""How many forward passes a forward and a backward pass are worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a run of a configuration amounts to."""
+
+    n_parameters: int
+    """Trainable parameters of the network."""
+    n_training_images: int
+    n_visits: int
+    """Visits in all cycles; 0 for a gradient method."""
+    cost: float
+    """A guess at its duration, in a unit of its own: images passed x parameters."""
+
+
+class WorkCounter:
+    """Counts the work of configurations on one data set; each network is built once.
+
+    Args:
+        data: what they are trained on.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+        self._networks: dict[str, nn.Module] = {}
+
+    def count(self, configuration: Configuration) -> Work:
+        """The work of one run.
+
+        Raises:
+            InvalidInput: its network does not fit the data.
+        """
+        architecture = configuration.architecture
+        if architecture not in self._networks:
+            self._networks[architecture] = fresh_network(configuration, self._data, seed=0)
+        model = self._networks[architecture]
+        optimizer = optimizer_class(configuration.optimizer)
+        n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        n_images = self._data.n_training_images
+        n_visits = optimizer.n_visits(model, configuration.options)
+        images_passed = (
+            3 * n_visits * configuration.batch_size if n_visits else _GRADIENT_COST * n_images
+        )
+        return Work(
+            n_parameters=n_parameters,
+            n_training_images=n_images,
+            n_visits=n_visits * configuration.cycles,
+            cost=images_passed * configuration.cycles * n_parameters,
+        )
