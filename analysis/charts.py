@@ -21,6 +21,7 @@ FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 _ON_LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _ON_DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#FFFFFF")
 _PANEL_WIDTH, _PANEL_HEIGHT = 300, 210
+_SHARE = alt.Axis(format="~%", tickCount=6)
 _LOG_FROM = 30
 """An axis is logarithmic where its largest value is this many times its smallest."""
 
@@ -84,10 +85,8 @@ def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.TopLevelMi
     names = [optimizer_label(name) for name in comparisons.optimizers(curves)]
     curves = curves.assign(optimizer=curves["optimizer"].map(optimizer_label))
     position = _position(curves[x], x, x_title)
-    height = alt.Y("accuracy:Q", title="Test accuracy", axis=alt.Axis(format="~%", tickCount=6))
-    colour = alt.Color(
-        "optimizer:N", title=None, scale=alt.Scale(domain=names)
-    )
+    height = alt.Y("accuracy:Q", title="Test accuracy", scale=alt.Scale(zero=False), axis=_SHARE)
+    colour = alt.Color("optimizer:N", title=None, scale=alt.Scale(domain=names))
     tooltip = [
         alt.Tooltip("optimizer:N", title="optimiser"),
         alt.Tooltip("setting:N"),
@@ -126,8 +125,10 @@ def accepted_chart(layers: pd.DataFrame) -> alt.TopLevelMixin:
             title=architecture,
         ).encode(
             x=_position(own["cycle"], "cycle", "Cycle"),
-            y=alt.Y("accepted_share:Q", title="Accepted visits", axis=alt.Axis(format="~%")),
-            color=alt.Color("layer:O", title=None, sort=order, legend=alt.Legend(columns=2)),
+            y=alt.Y("accepted_share:Q", title="Accepted visits", axis=_SHARE),
+            color=alt.Color(
+                "layer:O", title=None, sort=order, legend=alt.Legend(columns=2, orient="bottom")
+            ),
             tooltip=[
                 alt.Tooltip("layer:O"),
                 alt.Tooltip("cycle:Q"),
@@ -148,7 +149,9 @@ def accepted_chart(layers: pd.DataFrame) -> alt.TopLevelMixin:
 
 def theme(dark: bool) -> dict[str, Any]:
     """The look of every chart, as a Vega-Lite configuration."""
-    ink, soft, rule = ("#e6e4df", "#a9a69f", "#35373c") if dark else ("#222222", "#666666", "#e3e1dc")
+    ink, soft, rule = (
+        ("#e6e4df", "#a9a69f", "#35373c") if dark else ("#222222", "#666666", "#e3e1dc")
+    )
     axis = {
         "labelColor": soft,
         "titleColor": ink,
@@ -172,8 +175,17 @@ def theme(dark: bool) -> dict[str, Any]:
         "axisX": {"grid": False},
         "axisY": {"domain": False, "ticks": False},
         "header": {**words, "labelFontSize": 12, "labelFontWeight": 600, "labelPadding": 6},
-        "title": {"color": ink, "font": FONT, "fontSize": 12, "fontWeight": 600, "offset": 8},
-        "legend": {**words, "labelFontSize": 12, "orient": "top", "symbolStrokeWidth": 3},
+        "title": {"color": ink, "font": FONT, "fontSize": 12, "fontWeight": 600, "offset": 6},
+        "legend": {
+            **words,
+            "labelFontSize": 12,
+            "orient": "top",
+            "symbolType": "stroke",
+            "symbolStrokeWidth": 3,
+            "symbolSize": 220,
+            "symbolOpacity": 1,
+            "offset": 8,
+        },
         "view": {"stroke": None},
         "range": {
             "category": list(_ON_DARK if dark else _ON_LIGHT),

@@ -301,9 +301,7 @@ def _prefixed(column: str, prefix: str, keys: list[str]) -> str:
     return column if column in keys else f"{prefix}_{column}"
 
 
-def _welch_margin(
-    std_a: pd.Series, n_a: pd.Series, std_b: pd.Series, n_b: pd.Series
-) -> pd.Series:
+def _welch_margin(std_a: pd.Series, n_a: pd.Series, std_b: pd.Series, n_b: pd.Series) -> pd.Series:
     """Half of the 95 % interval of a difference of means (Welch); missing for a single seed."""
     count_a, count_b = (n.astype("float64").where(n > 1) for n in (n_a, n_b))
     variance_a, variance_b = std_a**2 / count_a, std_b**2 / count_b

@@ -18,10 +18,10 @@ def accuracy_curves(frames: Frames) -> pd.DataFrame:
     """Test accuracy of every finished configuration after each cycle, over its seeds.
 
     Returns:
-        `line` (a number for each configuration), `architecture`, `n_parameters`, `optimizer`, `setting` (in
-        words), `is_best` (of its optimiser and network, by mean objective), `cycle`, `images` and
-        `seconds` (cumulative, mean over the seeds), `accuracy` (mean), `low` and `high` (one
-        standard deviation either side; missing for one seed) and `n_seeds`.
+        `line` (a number for each configuration), `architecture`, `n_parameters`, `optimizer`,
+        `setting` (in words), `is_best` (of its optimiser and network, by mean objective), `cycle`,
+        `images` and `seconds` (cumulative, mean over the seeds), `accuracy` (mean), `low` and
+        `high` (one standard deviation either side; missing for one seed) and `n_seeds`.
     """
     runs = _numbered(frames)
     cycles = frames.cycles.merge(runs, on=["sweep", "run"])
@@ -61,7 +61,9 @@ def _numbered(frames: Frames) -> pd.DataFrame:
     """The finished runs with the number and the words of their line."""
     done = comparisons.finished(frames.runs)
     direction = frames.sweeps[0].direction
-    best = comparisons.best_configurations(done, within=["architecture"], direction=direction)
+    best = comparisons.best_configurations(
+        frames.runs, within=["architecture"], direction=direction
+    )
     chosen = done.merge(best[["sweep", "trial"]], on=["sweep", "trial"])["configuration"]
     told = [name for name in comparisons.varied(frames.runs) if name != "architecture"]
     done = done.assign(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -124,10 +125,8 @@ def _rows(path: Path, integers: tuple[str, ...]) -> list[Row]:
     rows = [_row(line, path, number, integers) for number, line in enumerate(whole, 1) if line]
     if rest:
         # a line without its newline is one whose writer was stopped: used if it is all there
-        try:
+        with contextlib.suppress(UnreadableRunFolder):
             rows.append(_row(rest, path, len(whole) + 1, integers))
-        except UnreadableRunFolder:
-            pass
     return rows
 
 

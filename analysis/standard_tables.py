@@ -171,9 +171,9 @@ def _cost(runs: pd.DataFrame) -> Table:
     return Table(
         name="cost",
         title="What a run cost",
-        caption="Means over the finished runs, one run each. For RSO a cycle visits every weight "
-        "once and passes three batches for each visit; for a gradient method a cycle is an epoch. Images "
-        "passed are forward passes; a gradient method's backward passes come on top.",
+        caption="Mean of one run, over the finished runs. An RSO cycle visits every weight once and "
+        "passes three batches for each visit; a gradient method's cycle is an epoch. Images passed "
+        "are forward passes; a gradient method's backward passes come on top.",
         frame=comparisons.cost(runs),
         columns=(
             _OPTIMISER,

@@ -113,10 +113,7 @@ class Table:
     def rows(self, longest: int | None = None) -> list[list[str]]:
         """The cells as they are shown; text above `longest` characters is shortened."""
         return [
-            [
-                _shortened(_cell(column, record), longest)
-                for column in self.columns
-            ]
+            [_shortened(_cell(column, record), longest) for column in self.columns]
             for record in self.frame.to_dict("records")
         ]
 

@@ -197,7 +197,7 @@ def _download(name: str, dataset: Any, root: Path, folder: Path, files: list[str
         raise InvalidInput(
             f"'data.name' {name} cannot be downloaded ({reason(error)}); "
             f"put {', '.join(files)} into the folder '{folder}' by hand, "
-            "or set RSO_SWEEP_CACHE to the folder that holds it"
+            "or set RSO_SWEEP_CACHE to a cache folder that has them"
         ) from error
 
 

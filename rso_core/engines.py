@@ -24,6 +24,10 @@ class Visits:
     chosen: torch.Tensor
     """[n_visits] int8: KEEP, PLUS or MINUS."""
 
+    def chosen_losses(self) -> torch.Tensor:
+        """[n_visits] float64: the loss of the candidate that was taken."""
+        return self.losses.gather(1, self.chosen.long()[:, None]).squeeze(1)
+
 
 class Engine(Protocol):
     """Visits weights. All engines make the same decisions on the same arguments."""

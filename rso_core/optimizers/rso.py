@@ -190,7 +190,8 @@ class RSO:
         sigma = layer.sigma * factor
         batches = self._batches.layer(layer.n_weights)
         deltas = draw_deltas(options.sampler, sigma, layer.n_weights, self._generator)
-        n_accepted, loss_sum, first = 0, 0.0, 0
+        chosen_losses = torch.empty(layer.n_weights, dtype=torch.float64)
+        n_accepted = first = 0
         while first < layer.n_weights:
             visits: Visits = self._engine.visit_(
                 layer.name,
@@ -199,11 +200,13 @@ class RSO:
                 batches,
                 decay=1.0 - options.weight_decay,
             )
-            n_visits = len(visits.chosen)
+            end = first + len(visits.chosen)
             n_accepted += int((visits.chosen != KEEP).sum())
-            loss_sum += float(visits.losses.gather(1, visits.chosen.long()[:, None]).sum())
-            first += n_visits
-            progress.advance(n_visits)
+            chosen_losses[first:end] = visits.chosen_losses()
+            progress.advance(end - first)
+            first = end
+        # summed at once: how many visits the engine is handed at a time depends on the clock
+        loss_sum = chosen_losses.sum().item()
         return LayerRecord(layer.name, layer.n_weights, n_accepted, sigma), loss_sum
 
 
