@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ class NamedChart:
     """Its file's name, without the ending."""
     title: str
     caption: str
-    chart: alt.TopLevelMixin
+    chart: alt.FacetChart | alt.ConcatChart
 
 
 def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
@@ -80,12 +81,14 @@ def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
     return tuple(charts)
 
 
-def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.TopLevelMixin:
+def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.FacetChart | alt.ConcatChart:
     """Test accuracy against a column of `accuracy_curves`; a panel for each network."""
     names = [optimizer_label(name) for name in comparisons.optimizers(curves)]
     curves = curves.assign(optimizer=curves["optimizer"].map(optimizer_label))
     position = _position(curves[x], x, x_title)
-    height = alt.Y("accuracy:Q", title="Test accuracy", scale=alt.Scale(zero=False), axis=_SHARE)
+    height = alt.Y(
+        "accuracy:Q", title="Test accuracy", scale=alt.Scale(zero=False, nice=6), axis=_SHARE
+    )
     colour = alt.Color("optimizer:N", title=None, scale=alt.Scale(domain=names))
     tooltip = [
         alt.Tooltip("optimizer:N", title="optimiser"),
@@ -97,7 +100,7 @@ def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.TopLevelMi
     base = alt.Chart().encode(x=position, y=height, color=colour, detail="line:N")
     best, rest = base.transform_filter("datum.is_best"), base.transform_filter("!datum.is_best")
     panel = alt.layer(
-        rest.mark_line(strokeWidth=1, opacity=0.3).encode(tooltip=tooltip[:2]),
+        rest.mark_line(strokeWidth=1, style="faint").encode(tooltip=tooltip[:2]),
         best.mark_area(opacity=0.18, line=False).encode(y=alt.Y("low:Q"), y2="high:Q"),
         best.mark_line(strokeWidth=2.5),
         best.mark_point(size=28, filled=True, opacity=1).encode(tooltip=tooltip),
@@ -114,7 +117,7 @@ def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.TopLevelMi
     )
 
 
-def accepted_chart(layers: pd.DataFrame) -> alt.TopLevelMixin:
+def accepted_chart(layers: pd.DataFrame) -> alt.FacetChart | alt.ConcatChart:
     """Accepted share of visits by layer over the cycles; a panel for each network."""
     panels = []
     for architecture in comparisons.architectures(layers):
@@ -187,6 +190,7 @@ def theme(dark: bool) -> dict[str, Any]:
             "offset": 8,
         },
         "view": {"stroke": None},
+        "style": {"faint": {"opacity": 0.5 if dark else 0.35}},
         "range": {
             "category": list(_ON_DARK if dark else _ON_LIGHT),
             # ordered layers: the ends that vanish into the page are cut off
@@ -195,14 +199,14 @@ def theme(dark: bool) -> dict[str, Any]:
     }
 
 
-def _styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
+def _styled(chart: alt.FacetChart | alt.ConcatChart) -> alt.FacetChart | alt.ConcatChart:
     return chart.configure(**theme(dark=False))
 
 
 def _records(frame: pd.DataFrame, columns: list[str]) -> Records:
     """Plain values: None for what is missing, figures with 6 digits to keep the page small."""
     return [
-        {name: _plain(value) for name, value in record.items()}
+        {str(name): _plain(value) for name, value in record.items()}
         for record in frame[columns].to_dict("records")
     ]
 
@@ -222,7 +226,17 @@ def _position(values: pd.Series, name: str, title: str) -> alt.X:
         return alt.X(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(format="d", **ticks))
     if low > 0 and (name == "images" or high / low >= _LOG_FROM):
         scale = alt.Scale(type="log", nice=False, padding=6)
-        axis = alt.Axis(format="~s", tickCount=5, labelOverlap=True)
+        axis = alt.Axis(format="~s", values=_log_ticks(low, high))
         return alt.X(f"{name}:Q", title=f"{title}, log scale", scale=scale, axis=axis)
     scale = alt.Scale(zero=False, padding=6)
     return alt.X(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(format="~s", tickCount=5))
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten; three and one times each where that would leave too few."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    tens = [10.0**power for power in decades if low <= 10.0**power <= high]
+    if len(tens) >= 3:
+        return tens
+    between = [factor * 10.0**power for power in decades for factor in (1, 3)]
+    return [tick for tick in between if low <= tick <= high] or [low, high]

@@ -192,8 +192,7 @@ def optimizers_by_architecture_and_batch_size(
         own = best.loc[
             best["optimizer"] == name, [*keys, "trial", "n_seeds", "n_candidates", *statistics]
         ]
-        own = own.rename(columns=lambda column, name=name: _prefixed(column, name, keys))
-        table = table.merge(own, on=keys, how="left")
+        table = table.merge(_prefixed(own, name, keys), on=keys, how="left")
         counts = [f"{name}_n_seeds", f"{name}_n_candidates"]
         table[counts] = table[counts].fillna(0).astype("Int64")
     if len(names) > 1:
@@ -261,14 +260,14 @@ def architectures(runs: pd.DataFrame) -> list[str]:
 def _complete(done: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Without the configurations that lack the metric for one of their runs."""
     missing = done[metric].isna().groupby(done["configuration"]).transform("any")
-    return done[~missing.astype(bool)]
+    return done.loc[~missing.astype(bool)]
 
 
 def _values(runs: pd.DataFrame, metric: str, keys: list[str]) -> pd.DataFrame:
     """`value` for each configuration and seed; of those with the most seeds in their row."""
     done = _complete(finished(runs), metric)
-    by_seed = done.groupby([*keys, "configuration", "seed"], as_index=False)[metric].mean()
-    by_seed = by_seed.rename(columns={metric: "value"})
+    means = done.groupby([*keys, "configuration", "seed"])[metric].mean()
+    by_seed = means.rename("value").reset_index()
     n_seeds = by_seed.groupby([*keys, "configuration"])["seed"].transform("size")
     most = n_seeds.groupby([by_seed[key] for key in keys]).transform("max")
     return by_seed[n_seeds == most]
@@ -278,8 +277,7 @@ def _side_by_side(table: pd.DataFrame, rows: list[str], columns: list[str]) -> p
     wide = table[rows].drop_duplicates().reset_index(drop=True)
     for values, part in table.groupby(columns, sort=False):
         label = "_".join(str(value) for value in values)
-        own = part.drop(columns=columns)
-        own = own.rename(columns=lambda column, label=label: _prefixed(column, label, rows))
+        own = _prefixed(part.drop(columns=columns), label, rows)
         wide = wide.merge(own, on=rows, how="left")
         counts = [f"{label}_n_seeds", f"{label}_n_configurations"]
         wide[counts] = wide[counts].fillna(0)
@@ -297,8 +295,8 @@ def _with_size(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _prefixed(column: str, prefix: str, keys: list[str]) -> str:
-    return column if column in keys else f"{prefix}_{column}"
+def _prefixed(table: pd.DataFrame, prefix: str, keys: list[str]) -> pd.DataFrame:
+    return table.rename(columns={c: f"{prefix}_{c}" for c in table.columns if c not in keys})
 
 
 def _welch_margin(std_a: pd.Series, n_a: pd.Series, std_b: pd.Series, n_b: pd.Series) -> pd.Series:

@@ -197,10 +197,11 @@ def _runs(parts: list[RunFolder], cycles: pd.DataFrame) -> pd.DataFrame:
     # `tail` and not `last`, which would reach back past a missing figure to an older one
     final = by_run.tail(1).set_index(["sweep", "run"])[list(_METRICS)]
     measured = runs[["sweep", "run"]].join(totals.join(final), on=["sweep", "run"])
-    for name in (*_METRICS, *_COSTS, "n_cycles"):
-        zero = name in _COSTS or name == "n_cycles"
-        column = measured[name].fillna(0) if zero else measured[name]
-        runs[name] = column.astype(COLUMNS["runs"][name][0])
+    for name in _METRICS:
+        runs[name] = measured[name].astype("float64")
+    for name in (*_COSTS, "n_cycles"):
+        whole = COLUMNS["runs"][name][0] == "Int64"
+        runs[name] = measured[name].fillna(0).astype("Int64" if whole else "float64")
     metric_of = {part.metadata.name: part.metadata.metric for part in parts}
     for sweep, metric in metric_of.items():
         here = runs["sweep"] == sweep
@@ -273,7 +274,7 @@ def _trials(runs: pd.DataFrame) -> pd.DataFrame:
     trials = by_trial[configuration].first()
     trials.insert(0, "state", by_trial["state"].agg(_trial_state).astype("string"))
     n_runs, n_seeds = by_trial.size(), finished.size()
-    statistics = {
+    statistics: dict[str, pd.Series] = {
         "n_runs": n_runs.astype("Int64"),
         "n_seeds": n_seeds.reindex(n_runs.index, fill_value=0).astype("Int64"),
     }

@@ -51,13 +51,13 @@ def _main(runs: pd.DataFrame, direction: Direction, metric: str) -> Table:
     labels = [optimizer_label(name) for name in names]
     caption = (
         f"Each optimiser with the best of its settings by mean {metric_label(metric)}; the test "
-        f"accuracy is that setting's and chose nothing. {_OVER_SEEDS}."
+        f"accuracy is that setting’s and chose nothing. {_OVER_SEEDS}."
     )
     if len(names) > 1:
         fields = ("difference", "difference_low", "difference_high")
         columns.append(Column(f"{labels[0]} − {labels[1]}, test", "difference", fields))
         caption += (
-            f" The difference is {labels[0]}'s test accuracy less {labels[1]}'s in percentage "
+            f" The difference is {labels[0]}’s test accuracy less {labels[1]}’s in percentage "
             "points, with its 95 % interval (Welch) where both have two seeds or more."
         )
     if names:
@@ -171,9 +171,9 @@ def _cost(runs: pd.DataFrame) -> Table:
     return Table(
         name="cost",
         title="What a run cost",
-        caption="Mean of one run, over the finished runs. An RSO cycle visits every weight once and "
-        "passes three batches for each visit; a gradient method's cycle is an epoch. Images passed "
-        "are forward passes; a gradient method's backward passes come on top.",
+        caption="Mean of one run, over the finished runs. An RSO cycle visits every weight once "
+        "and passes three batches for each visit; a gradient method’s cycle is an epoch. Images "
+        "passed are forward passes; a gradient method’s backward passes come on top.",
         frame=comparisons.cost(runs),
         columns=(
             _OPTIMISER,

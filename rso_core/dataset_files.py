@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from rso_core.errors import InvalidInput
+from rso_core.errors import InvalidInput, reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +124,6 @@ def default_cache() -> Path:
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
     return (Path(shared) if shared else Path.home() / ".cache") / "rso-sweep"
-
-
-def reason(error: BaseException) -> str:
-    """What an exception says, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _torchvision() -> Any:

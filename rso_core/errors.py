@@ -21,6 +21,14 @@ class InvalidInput(ValueError):  # noqa: N818  (it names what was wrong, as KeyE
         return "\n".join(self.problems)
 
 
+def reason(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The hint that ends a message about an unknown name: the close match, or all valid names."""
     names = sorted(valid)

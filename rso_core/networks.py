@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rso_core.errors import InvalidInput, nearest
+from rso_core.errors import InvalidInput, nearest, reason
 from rso_core.references import resolve
 
 Shape = tuple[int, ...]
@@ -132,7 +132,7 @@ def check_network(
     except Exception as error:  # a user's network may raise anything
         raise InvalidInput(
             f"'{field}' must take inputs of shape {list(inputs.shape)}, "
-            f"but the network fails on them ({_one_line(error)})"
+            f"but the network fails on them ({reason(error)})"
         ) from error
     finally:
         for module, training in modes:
@@ -320,7 +320,7 @@ def _build_own(
     except Exception as error:  # a user's function may raise anything
         raise InvalidInput(
             f"'architecture' names '{name}', which fails "
-            f"when it is called to build the network ({_one_line(error)})"
+            f"when it is called to build the network ({reason(error)})"
         ) from error
     if not isinstance(model, nn.Module):
         raise InvalidInput(
@@ -357,8 +357,3 @@ def _check_image(network: str, input_shape: Shape, n_halvings: int) -> tuple[int
 
 def _conv3x3(channels_in: int, channels_out: int, *, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias)
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from rso_core.dataset_files import RawData, reason
-from rso_core.errors import InvalidInput
+from rso_core.dataset_files import RawData
+from rso_core.errors import InvalidInput, reason
 from rso_core.references import resolve
 
 

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from rso_core.errors import InvalidInput
+from rso_core.errors import InvalidInput, reason
 
 
 def resolve(reference: str, field: str) -> Callable[..., Any]:
@@ -25,7 +25,7 @@ def resolve(reference: str, field: str) -> Callable[..., Any]:
     except Exception as error:  # a user's module may raise anything while it is imported
         raise InvalidInput(
             f"'{field}' names module '{module_name}', which cannot be imported "
-            f"({type(error).__name__}: {error}), got '{reference}'; "
+            f"({reason(error)}), got '{reference}'; "
             "run from the folder that holds it, or install it"
         ) from error
     found = getattr(module, attribute, None)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -107,7 +108,7 @@ def _evaluated(
 
 
 def _on_device(data: Dataset, device: str) -> Dataset:
-    moved = {
+    moved: dict[str, Any] = {
         field.name: value.to(device)
         for field in fields(data)
         if isinstance(value := getattr(data, field.name), torch.Tensor)

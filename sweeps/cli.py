@@ -6,7 +6,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -30,7 +30,7 @@ BAD_INPUT, RUNS_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses other than 0."""
 
 # typer gives no public name to the base of its usage errors
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: type[Any] = typer.BadParameter.__bases__[0]
 
 _Set = Annotated[
     list[str] | None,
@@ -61,7 +61,7 @@ def main() -> NoReturn:
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "rso-sweep"
-        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        message = error.format_message().rstrip(".")
         _refuse(f"{message}; see '{command} --help'")
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
@@ -83,9 +83,7 @@ def _progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-@app.command(
-    epilog="Example:  rso-sweep run quickstart --out runs/first --set budget.cycles=5"
-)
+@app.command(epilog="Example:  rso-sweep run quickstart --out runs/first --set budget.cycles=5")
 def run(
     sweep: _Sweep,
     out: Annotated[
@@ -148,8 +146,15 @@ def train(
     """Train one configuration, without a sweep; a line for every cycle."""
     from sweeps.train_command import train_one
 
-    values = {"architecture": architecture, "optimizer": optimizer, "batch_size": batch_size}
-    train_one(values, cycles, seed, threads, overrides or (), as_json, _progress_console())
+    train_one(
+        {"architecture": architecture, "optimizer": optimizer, "batch_size": batch_size},
+        cycles,
+        seed,
+        threads,
+        overrides or (),
+        as_json,
+        _progress_console(),
+    )
 
 
 @app.command(epilog="Example:  rso-sweep report runs/quickstart")

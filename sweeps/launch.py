@@ -127,9 +127,7 @@ def check_against_data(spec: SweepSpec, data: Dataset, work: WorkCounter) -> Non
             work.count(Configuration.from_values(values, spec.budget.cycles))
 
 
-def _executor(
-    spec: SweepSpec, name: ExecutorName, data: Dataset, address: str | None
-) -> Executor:
+def _executor(spec: SweepSpec, name: ExecutorName, data: Dataset, address: str | None) -> Executor:
     resources = spec.resources
     if name == "inline":
         return InlineExecutor(data, n_threads=resources.cpus_per_run)

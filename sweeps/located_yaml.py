@@ -58,9 +58,8 @@ def read_yaml(text: str) -> LocatedYaml:
 
 def write_yaml(content: Any) -> str:
     """YAML that `read_yaml` gives back; innermost lists and mappings on one line each."""
-    return yaml.dump(
-        content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True
-    )
+    # characters beyond ASCII are escaped: PyYAML writes some line breaks among them as they are
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None)
 
 
 class _Loader(yaml.SafeLoader):

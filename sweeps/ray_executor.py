@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import ray
 import torch
 from ray.exceptions import RayError
@@ -52,19 +53,20 @@ class RayExecutor:
     ) -> None:
         _connect(address)
         try:
-            self._n_slots = _slots(ray.cluster_resources(), cpus_per_run, gpus_per_run)
+            resources: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            self._n_slots = _slots(resources, cpus_per_run, gpus_per_run)
         except InvalidInput:
             ray.shutdown()
             raise
         if concurrency is not None:
             self._n_slots = min(self._n_slots, concurrency)
         self._data = ray.put(_with_arrays(data))
-        self._actor_class: Any = ray.remote(
+        self._actor_class: Any = ray.remote(_WorkerActor).options(
             num_cpus=cpus_per_run,
             num_gpus=gpus_per_run,
             max_concurrency=2,  # so that a run can be stopped while a poll is waiting
             max_restarts=0,
-        )(_WorkerActor)
+        )
         self._n_threads = cpus_per_run
         self._device = "cuda" if gpus_per_run else "cpu"
         self._idle: list[Any] = []
@@ -201,16 +203,18 @@ def _slots(resources: dict[str, float], cpus_per_run: int, gpus_per_run: float) 
 
 def _with_arrays(data: Dataset) -> Dataset:
     """Its tensors as numpy arrays, which Ray reads from the store without a copy."""
-    return replace(data, **{name: tensor.numpy() for name, tensor in _members(data, torch.Tensor)})
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in _members(data, torch.Tensor)}
+    return replace(data, **arrays)
 
 
 def _with_tensors(data: Dataset) -> Dataset:
-    import numpy as np
-
     with warnings.catch_warnings():
         # the store's memory is read-only; training writes only to copies of batches
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return replace(data, **{n: torch.from_numpy(a) for n, a in _members(data, np.ndarray)})
+        tensors: dict[str, Any] = {
+            name: torch.from_numpy(array) for name, array in _members(data, np.ndarray)
+        }
+    return replace(data, **tensors)
 
 
 def _members(data: Dataset, kind: type) -> list[tuple[str, Any]]:

@@ -101,8 +101,8 @@ class Space:
         raise KeyError(name)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Domain | Scalar | tuple[Scalar, ...]]) -> Space:
-        """Builds a space from domains by name; a tuple stands for choices, a scalar is fixed."""
+    def from_mapping(cls, mapping: Mapping[str, Domain | Scalar | Sequence[Scalar]]) -> Space:
+        """Builds a space from domains by name; a list or tuple stands for choices, a scalar is fixed."""
         return cls(tuple(Dimension(name, _domain(value)) for name, value in mapping.items()))
 
     def to_mapping(self) -> dict[str, Any]:
@@ -147,11 +147,12 @@ def unlistable(name: str) -> str:
     )
 
 
-def _domain(written: Domain | Scalar | tuple[Scalar, ...]) -> Domain:
+def _domain(written: Domain | Scalar | Sequence[Scalar]) -> Domain:
     if isinstance(written, BaseModel):
         return written
-    if isinstance(written, tuple):
-        return Choices(choices=written)
+    if isinstance(written, tuple | list):
+        return Choices(choices=tuple(written))
+    assert not isinstance(written, Sequence) or isinstance(written, str)
     return Fixed(value=written)
 
 

@@ -114,7 +114,7 @@ class Objective(_Section):
 
     metric: Metric = Field(
         default="validation_accuracy",
-        description="The figure of the last cycle, averaged over the seeds, that is compared",
+        description="The figure by which trials are compared",
     )
     direction: Direction = Field(
         default="maximize",
@@ -204,22 +204,22 @@ def _named(*names: str) -> Callable[[object], object]:
     return expand
 
 
-_SamplerSection = GridSampling | RandomSampling | TpeSampling
-_Sampler = Annotated[
-    _SamplerSection,
+Sampler = GridSampling | RandomSampling | TpeSampling
+_WrittenSampler = Annotated[
+    Sampler,
     Field(discriminator="name"),
     BeforeValidator(
         _named("grid", "random", "tpe"),
-        json_schema_input_type=Literal["grid", "random", "tpe"] | _SamplerSection,
+        json_schema_input_type=Literal["grid", "random", "tpe"] | Sampler,
     ),
 ]
-_PrunerSection = NoPruning | MedianPruning
-_Pruner = Annotated[
-    _PrunerSection,
+Pruner = NoPruning | MedianPruning
+_WrittenPruner = Annotated[
+    Pruner,
     Field(discriminator="name"),
     BeforeValidator(
         _named("none", "median"),
-        json_schema_input_type=Literal["none", "median"] | _PrunerSection,
+        json_schema_input_type=Literal["none", "median"] | Pruner,
     ),
 ]
 _Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -259,10 +259,10 @@ class SweepSpec(_Section):
         "or a range {low, high, step, log}",
         json_schema_extra={"required": list(MAIN_DIMENSIONS)},
     )
-    sampler: _Sampler = Field(
+    sampler: _WrittenSampler = Field(
         default_factory=GridSampling, description="How the trials choose among the configurations"
     )
-    pruner: _Pruner = Field(
+    pruner: _WrittenPruner = Field(
         default_factory=NoPruning, description="Whether unpromising trials are stopped early"
     )
     trials: int | None = Field(

@@ -35,8 +35,8 @@ def check_spec(
         content: the sweep file as it was read.
         broken: what is not sound, and has been found to be; nothing that hangs on it is checked.
     """
-    sections = {str(path[0]) for path in broken}
-    dimensions = {str(path[1]) for path in broken if path[0] == "space" and len(path) > 1}
+    sections = {str(path[0]) for path in broken if path}
+    dimensions = {str(path[1]) for path in broken if path[:1] == ("space",) and len(path) > 1}
     faults: list[Fault] = []
     if not {("data",), ("data", "name")} & set(broken):
         faults += _problems(lambda: check_dataset_name(spec.data.name))
@@ -215,7 +215,7 @@ def _option_values(dimension: Dimension, optimizer: str, option: str) -> Iterato
 
 
 def _values(path: Path, domain: Domain) -> Iterator[tuple[Path, Scalar]]:
-    """The values to check, each with where it stands; of a range its ends and one within."""
+    """The values to check, each with where it stands; of a range its ends."""
     if isinstance(domain, Fixed):
         yield path, domain.value
     elif isinstance(domain, Choices):
@@ -223,8 +223,6 @@ def _values(path: Path, domain: Domain) -> Iterator[tuple[Path, Scalar]]:
     else:
         yield (*path, "low"), domain.low
         yield (*path, "high"), domain.high
-        if not domain.is_integer:
-            yield path, domain.low + (domain.high - domain.low) * 0.387
 
 
 def _grid(spec: SweepSpec) -> Iterator[Fault]:

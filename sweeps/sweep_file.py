@@ -55,7 +55,9 @@ def parse_sweep(text: str, source_name: str, overrides: Sequence[str] = ()) -> S
     except ValidationError as error:
         found = field_faults(error, content)
         spec = _sound_part(content, found)
-    broken = {fault.path for fault in (*document.faults, *found)}
+    told = {fault.path for fault in document.faults}
+    broken = told | {fault.path for fault in found}
+    found = [fault for fault in found if fault.path not in told]
     faults = [*document.faults, *found, *check_spec(spec, content, broken)]
     if faults:
         raise InvalidInput(*_lines(faults, document.places))

@@ -11,6 +11,7 @@ import threading
 from datetime import UTC, datetime
 
 from rso_core.datasets import Dataset
+from rso_core.errors import reason as one_line
 from rso_core.records import Progress
 from rso_core.training import train
 from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed, RunState
@@ -81,7 +82,7 @@ class Worker:
         except _Stopped:
             state = "pruned"
         except Exception as error:  # a user's network may raise anything: its own run alone fails
-            state, reason = "failed", " ".join(f"{type(error).__name__}: {error}".split())
+            state, reason = "failed", one_line(error)
         self._events.put(
             RunEnded(
                 run=run.name,

@@ -40,36 +40,43 @@ class RSOOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    perturbation_std: float = Field(1.0, gt=0, description="Factor on sigma.")
+    perturbation_std: float = Field(default=1.0, gt=0, description="Factor on sigma.")
     initialisation: Initialisation = Field(
-        "he", description="he: by fan-in; glorot: uniform, zero biases; model: as torch made it."
+        default="he",
+        description="he: by fan-in; glorot: uniform, zero biases; model: as torch made it.",
     )
     sigma: SigmaRule | float = Field(
-        "he", description="he: by fan-in; pooled: the STMOZOO notebook's rule; or a number."
+        default="he", description="he: by fan-in; pooled: the STMOZOO notebook's rule; or a number."
     )
     batch_norm_sigma: float = Field(
-        0.167, gt=0, description="Sigma of scales and shifts (the authors' code); not for pooled."
+        default=0.167,
+        gt=0,
+        description="Sigma of scales and shifts (the authors' code); not for pooled.",
     )
-    sampler: Sampler = Field("normal", description="Distribution of the perturbations.")
-    annealing: Annealing = Field("paper", description="Schedule by which sigma falls.")
+    sampler: Sampler = Field(default="normal", description="Distribution of the perturbations.")
+    annealing: Annealing = Field(default="paper", description="Schedule by which sigma falls.")
     final_fraction: float = Field(
-        0.1, ge=0, le=1, description="What is left of sigma at the end of the annealing."
+        default=0.1, ge=0, le=1, description="What is left of sigma at the end of the annealing."
     )
     layer_order: Literal["last_to_first", "first_to_last"] = Field(
-        "last_to_first", description="Order in which a cycle visits the layers."
+        default="last_to_first", description="Order in which a cycle visits the layers."
     )
-    visit_biases: bool = Field(True, description="Whether biases are visited.")
-    visit_batch_norm: bool = Field(True, description="Whether scales and shifts are visited.")
+    visit_biases: bool = Field(default=True, description="Whether biases are visited.")
+    visit_batch_norm: bool = Field(
+        default=True, description="Whether scales and shifts are visited."
+    )
     weight_decay: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         lt=1,
         description="w becomes w (1 - weight_decay) at every visit (authors: 1e-4).",
     )
     batch_drawing: Drawing = Field(
-        "fresh", description="A fresh batch for every weight, or one of the coarser ways."
+        default="fresh", description="A fresh batch for every weight, or one of the coarser ways."
     )
-    engine: Literal["reference"] = Field("reference", description="What computes the losses.")
+    engine: Literal["reference"] = Field(
+        default="reference", description="What computes the losses."
+    )
 
     @field_validator("sigma")
     @classmethod

@@ -28,23 +28,25 @@ class GradientOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    learning_rate: float = Field(0.01, gt=0, description="Step size at the start.")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient.")
+    learning_rate: float = Field(default=0.01, gt=0, description="Step size at the start.")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty added to the gradient.")
     schedule: Literal["constant", "cosine", "step"] = Field(
-        "constant", description="cosine: to 0 over the run; step: falls every few cycles."
+        default="constant", description="cosine: to 0 over the run; step: falls every few cycles."
     )
-    step_cycles: int = Field(5, ge=1, description="For step: cycles between two falls.")
-    step_factor: float = Field(0.1, gt=0, le=1, description="For step: the factor of a fall.")
+    step_cycles: int = Field(default=5, ge=1, description="For step: cycles between two falls.")
+    step_factor: float = Field(
+        default=0.1, gt=0, le=1, description="For step: the factor of a fall."
+    )
     initialisation: Initialisation = Field(
-        "model", description="model: as torch made it; he: by fan-in; glorot: uniform."
+        default="model", description="model: as torch made it; he: by fan-in; glorot: uniform."
     )
 
 
 class SGDOptions(GradientOptions):
     """The options of SGD; the defaults are the STMOZOO notebook's (plain, 0.01)."""
 
-    momentum: float = Field(0.0, ge=0, lt=1)
-    nesterov: bool = Field(False, description="Nesterov's form; needs a momentum.")
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = Field(default=False, description="Nesterov's form; needs a momentum.")
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> SGDOptions:
@@ -56,9 +58,9 @@ class SGDOptions(GradientOptions):
 class AdamOptions(GradientOptions):
     """The options of Adam; the defaults are torch's (Kingma & Ba 2015)."""
 
-    learning_rate: float = Field(0.001, gt=0, description="Step size at the start.")
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    learning_rate: float = Field(default=0.001, gt=0, description="Step size at the start.")
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
 
 
 class _GradientDescent(ABC):
@@ -116,7 +118,7 @@ class _GradientDescent(ABC):
         started = last_progress = time.perf_counter()
         n_images = len(self._targets)
         order = torch.randperm(n_images, generator=self._generator)
-        batches = order.split(self._batch_size)
+        batches = torch.split(order, self._batch_size)
         loss_sum = 0.0
         with module_modes_restored(self._model):
             self._model.train()

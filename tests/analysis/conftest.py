@@ -110,7 +110,7 @@ class RunFolderBuilder:
                 "architecture": architecture,
                 "batch_size": batch_size,
                 "optimizer": optimizer,
-                "cycles": 3,
+                "cycles": self.specification["budget"]["cycles"],
                 "options": defaults | (options or {}),
                 "parameters": {"batch_size": batch_size, "optimizer": optimizer, **(options or {})},
                 "n_parameters": n_parameters,

@@ -1,0 +1,191 @@
+"""The report as one page: what was asked, what came out, and how it was run."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import pandas as pd
+import vl_convert
+import yaml
+from markupsafe import Markup
+
+from analysis import comparisons
+from analysis.charts import NamedChart, theme
+from analysis.findings import findings, is_unfinished, progress
+from analysis.frames import Frames, option_columns
+from analysis.run_folder import SweepMetadata
+from analysis.tables import Table
+from analysis.wording import counted, listed, metric_label, optimizer_label
+
+Facts = list[tuple[str, str]]
+
+
+def render_page(frames: Frames, tables: tuple[Table, ...], charts: tuple[NamedChart, ...]) -> str:
+    """One self-contained HTML page; everything that came from the run folder is escaped."""
+    sweep = frames.sweeps[0]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    specifications = [_specification(chart) for chart in charts]
+    return environment.get_template("report.html.j2").render(
+        name=sweep.name,
+        summary=_summary(frames),
+        asked=_asked(sweep),
+        space=_space(sweep),
+        is_unfinished=is_unfinished(frames),
+        progress=progress(frames),
+        findings=findings(frames),
+        tables=[(table, Markup(table.to_html())) for table in tables],
+        charts=[(chart, _picture(s)) for chart, s in zip(charts, specifications, strict=True)],
+        specifications=[_without_look(specification) for specification in specifications],
+        themes={"light": {**theme(dark=False), "background": None}, "dark": theme(dark=True)},
+        best=_best(frames),
+        run=_how_it_was_run(frames),
+        versions=_facts(sweep.provenance.get("versions")),
+        machine=_machine(sweep.provenance.get("machine")),
+        command=_command(sweep.provenance.get("command")),
+        sweep_file=_yaml(sweep.specification),
+        javascript=Markup(_javascript()) if charts else "",
+    )
+
+
+def _summary(frames: Frames) -> str:
+    """What the sweep compares, in a sentence, from what its file says."""
+    names = [optimizer_label(name) for name in comparisons.optimizers(frames.runs)]
+    networks = comparisons.architectures(frames.runs)
+    data = frames.sweeps[0].specification.get("data")
+    dataset = data.get("name") if isinstance(data, Mapping) else None
+    summary = listed(names) if names else "A sweep"
+    if networks:
+        summary += f" on {listed(networks) if len(networks) < 4 else f'{len(networks)} networks'}"
+    return f"{summary}; data set: {dataset}." if dataset else f"{summary}."
+
+
+def _asked(sweep: SweepMetadata) -> Facts:
+    asked = sweep.specification
+    facts = [
+        (label, _in_words(asked[name]))
+        for name, label in (
+            ("data", "Data"),
+            ("budget", "Budget"),
+            ("sampler", "Sampler"),
+            ("pruner", "Pruner"),
+            ("trials", "Trials"),
+            ("seeds", "Training seeds"),
+            ("seed", "Sweep seed"),
+            ("resources", "Resources"),
+        )
+        if asked.get(name) is not None
+    ]
+    verb = "highest" if sweep.direction == "maximize" else "lowest"
+    return [("Objective", f"{verb} {metric_label(sweep.metric)}"), *facts]
+
+
+def _space(sweep: SweepMetadata) -> Facts:
+    space = sweep.specification.get("space")
+    return _facts(space)
+
+
+def _how_it_was_run(frames: Frames) -> Facts:
+    runs, started = frames.runs, frames.sweeps[0].provenance.get("started_at")
+    facts = [("Started", str(started))] if started else []
+    if runs["ended_at"].notna().any():
+        facts.append(("Last run ended", runs["ended_at"].max().isoformat(timespec="seconds")))
+    hosts = sorted(runs["host"].dropna().unique())
+    if hosts:
+        named = listed(hosts) if len(hosts) <= 4 else counted(len(hosts), "host")
+        threads = sorted({int(n) for n in runs["n_threads"].dropna()})
+        each = f", {listed([str(n) for n in threads])} thread(s) a run" if threads else ""
+        facts.append(("Trained on", f"{named}{each}"))
+    seeds = sorted({int(seed) for seed in runs["seed"].dropna()})
+    if seeds:
+        facts.append(("Seeds run", ", ".join(str(seed) for seed in seeds)))
+    return facts
+
+
+def _machine(machine: object) -> Facts:
+    if not isinstance(machine, Mapping):
+        return []
+    shown = {name: value for name, value in machine.items() if name != "memory_bytes"}
+    facts = _facts(shown)
+    memory = machine.get("memory_bytes")
+    if isinstance(memory, int | float):
+        facts.append(("memory", f"{memory / 2**30:.1f} GiB"))
+    return facts
+
+
+def _best(frames: Frames) -> list[tuple[str, str]]:
+    """For each optimiser a heading, and its best configuration as YAML."""
+    runs = frames.runs
+    best = comparisons.best_configurations(runs, direction=frames.sweeps[0].direction)
+    found = []
+    for row in best.to_dict("records"):
+        own = runs[runs["optimizer"] == row["optimizer"]]
+        names = [name for name in option_columns(runs) if own[name].notna().any()]
+        values = {name: row[name] for name in ("architecture", "batch_size", "optimizer", *names)}
+        heading = f"{optimizer_label(row['optimizer'])}, trial {row['trial']}"
+        comment = f"# {heading}; {counted(row['cycles'], 'cycle')}\n" if row["cycles"] else ""
+        plain = {name: None if pd.isna(value) else value for name, value in values.items()}
+        found.append((heading, " ".join(comment.split()) + "\n" + _yaml(plain)))
+    return found
+
+
+def _facts(values: object) -> Facts:
+    if not isinstance(values, Mapping):
+        return []
+    return [(str(name), _in_words(value)) for name, value in values.items() if value is not None]
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, Mapping):
+        known = {str(k): _in_words(v) for k, v in value.items() if v is not None}
+        name = [known.pop("name")] if "name" in known else []
+        return ", ".join([*name, *(f"{k} {v}" for k, v in known.items())])
+    if isinstance(value, list | tuple):
+        return ", ".join(_in_words(each) for each in value)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return str(value)
+
+
+def _command(command: object) -> str:
+    if isinstance(command, list | tuple):
+        return shlex.join(str(word) for word in command)
+    return str(command) if command else ""
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _specification(chart: NamedChart) -> dict[str, Any]:
+    specification: dict[str, Any] = chart.chart.to_dict()
+    return specification
+
+
+def _without_look(specification: dict[str, Any]) -> dict[str, Any]:
+    """The page gives a chart its look when it draws it: light or dark, wide or narrow."""
+    return {k: v for k, v in specification.items() if k not in ("$schema", "config")}
+
+
+def _picture(specification: dict[str, Any]) -> str:
+    """The chart as a picture within the page, for readers without JavaScript."""
+    svg = vl_convert.vegalite_to_svg(specification)
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+@functools.cache
+def _javascript() -> str:
+    """Vega, Vega-Lite and vega-embed, fit to stand within a script element."""
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -1,0 +1,97 @@
+"""The report of a sweep: tables and charts as files, and one page that holds them all."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import vl_convert
+
+from analysis.charts import standard_charts
+from analysis.frames import load
+from analysis.page import render_page
+from analysis.standard_tables import standard_tables
+from analysis.tables import Table
+
+_PNG_PPI = 200
+_TABLES_THAT_CAN_GO = ("chosen_settings", "failures")
+"""Tables that an earlier report of the same sweep may have had and a later one lacks."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written, and the tables in it."""
+
+    html: Path
+    """The page; it needs no other file and no network."""
+    paths: tuple[Path, ...]
+    """Every file, the page first."""
+    tables: tuple[Table, ...]
+    """The tables, the main comparison first."""
+
+
+def write_report(folder: Path | str, out: Path | str | None = None) -> Report:
+    """Writes the report of a run folder, whether or not its sweep has ended.
+
+    Args:
+        folder: the run folder.
+        out: where to write; `report` inside the run folder if not given. Each file is written
+            beside its place and then moved there, so that a reader finds the old or the new one.
+
+    Raises:
+        UnreadableRunFolder: `folder` is not a run folder, or one of its files is damaged.
+    """
+    frames = load(folder)
+    tables, charts = standard_tables(frames), standard_charts(frames)
+    out = Path(folder) / "report" if out is None else Path(out)
+    page = out / "report.html"
+    contents: dict[Path, str | bytes] = {page: render_page(frames, tables, charts)}
+    for table in tables:
+        for ending, text in (
+            ("md", table.to_markdown()),
+            ("csv", table.to_csv()),
+            ("tex", table.to_latex()),
+        ):
+            contents[_table_path(out, table.name, ending)] = text
+    for chart in charts:
+        specification = chart.chart.to_dict()
+        contents[out / "charts" / f"{chart.name}.svg"] = vl_convert.vegalite_to_svg(specification)
+        contents[out / "charts" / f"{chart.name}.png"] = vl_convert.vegalite_to_png(
+            specification, ppi=_PNG_PPI
+        )
+    for path, content in contents.items():
+        _write(path, content)
+    for name in _TABLES_THAT_CAN_GO:
+        for ending in ("md", "csv", "tex"):
+            if (path := _table_path(out, name, ending)) not in contents:
+                path.unlink(missing_ok=True)
+    return Report(html=page, paths=tuple(contents), tables=tables)
+
+
+def _table_path(out: Path, name: str, ending: str) -> Path:
+    # an option of a user's own optimiser may have any name
+    return out / "tables" / f"{re.sub('[^A-Za-z0-9_.-]+', '-', name)}.{ending}"
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # mkstemp makes a file for its owner alone; a report is for all who may read the folder
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
