@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 import pandas as pd
+import vl_convert
 
 from analysis import comparisons
 from analysis.curves import accepted_curves, accuracy_curves
@@ -21,7 +22,9 @@ FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 # page the brighter half of them leads
 _ON_LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _ON_DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#FFFFFF")
+_PNG_PPI = 200
 _PANEL_WIDTH, _PANEL_HEIGHT = 300, 210
+_MOST_MARKED = 25
 _SHARE = alt.Axis(format="~%", tickCount=6)
 _LOG_FROM = 30
 """An axis is logarithmic where its largest value is this many times its smallest."""
@@ -36,6 +39,25 @@ class NamedChart:
     title: str
     caption: str
     chart: alt.FacetChart | alt.ConcatChart
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart as it is written to files: its specification and its picture."""
+
+    chart: NamedChart
+    specification: dict[str, Any]
+    svg: str
+
+    @classmethod
+    def of(cls, chart: NamedChart) -> Drawing:
+        """Draws a chart; no browser takes part."""
+        specification = chart.chart.to_dict()
+        return cls(chart, specification, vl_convert.vegalite_to_svg(specification))
+
+    def png(self) -> bytes:
+        """The same picture as pixels, sharp enough to print."""
+        return vl_convert.svg_to_png(self.svg, ppi=_PNG_PPI)
 
 
 def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
@@ -102,17 +124,21 @@ def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.FacetChart
     panel = alt.layer(
         rest.mark_line(strokeWidth=1, style="faint").encode(tooltip=tooltip[:2]),
         best.mark_area(opacity=0.18, line=False).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        best.mark_line(strokeWidth=2.5),
-        best.mark_point(size=28, filled=True, opacity=1).encode(tooltip=tooltip),
+        best.mark_line(strokeWidth=2.5).encode(tooltip=tooltip[:2]),
+        *_points(best.encode(tooltip=tooltip), curves),
     ).properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
     architectures = comparisons.architectures(curves)
-    fields = ["line", "architecture", "optimizer", "setting", "is_best", "cycle", "accuracy"]
-    records = _records(curves, [*dict.fromkeys([*fields, "low", "high", "n_seeds", x])])
+    of_a_line = ["architecture", "optimizer", "setting", "is_best"]
+    lines = _records(curves.drop_duplicates("line"), ["line", *of_a_line])
+    points = ["line", "cycle", "accuracy", "low", "high", "n_seeds", x]
     return _styled(
         panel.facet(
             facet=alt.Facet("architecture:N", title=None, sort=architectures),
             columns=min(2, len(architectures)),
-            data=alt.InlineData(values=records),
+            data=alt.InlineData(values=_records(curves, list(dict.fromkeys(points)))),
+        ).transform_lookup(
+            lookup="line",
+            from_=alt.LookupData(alt.InlineData(values=lines), key="line", fields=of_a_line),
         )
     )
 
@@ -140,9 +166,9 @@ def accepted_chart(layers: pd.DataFrame) -> alt.FacetChart | alt.ConcatChart:
             ],
         )
         panels.append(
-            alt.layer(
-                base.mark_line(strokeWidth=2), base.mark_point(size=28, filled=True, opacity=1)
-            ).properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
+            alt.layer(base.mark_line(strokeWidth=2), *_points(base, own)).properties(
+                width=_PANEL_WIDTH, height=_PANEL_HEIGHT
+            )
         )
     # the layers of one network are not those of another: each panel names its own
     return _styled(
@@ -199,21 +225,27 @@ def theme(dark: bool) -> dict[str, Any]:
     }
 
 
+def _points(base: alt.Chart, curves: pd.DataFrame) -> list[alt.Chart]:
+    """A point for each cycle, where there are few enough to be told apart."""
+    if curves["cycle"].nunique() > _MOST_MARKED:
+        return []
+    return [base.mark_point(size=28, filled=True, opacity=1)]
+
+
 def _styled(chart: alt.FacetChart | alt.ConcatChart) -> alt.FacetChart | alt.ConcatChart:
-    return chart.configure(**theme(dark=False))
+    styled: alt.FacetChart | alt.ConcatChart = chart.configure(**theme(dark=False))
+    return styled
 
 
 def _records(frame: pd.DataFrame, columns: list[str]) -> Records:
-    """Plain values: None for what is missing, figures with 6 digits to keep the page small."""
+    """Plain values without what is missing; figures have 6 digits to keep the page small."""
     return [
-        {str(name): _plain(value) for name, value in record.items()}
+        {str(name): _plain(value) for name, value in record.items() if pd.notna(value)}
         for record in frame[columns].to_dict("records")
     ]
 
 
 def _plain(value: Any) -> Any:
-    if pd.isna(value):
-        return None
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

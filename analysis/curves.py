@@ -9,9 +9,9 @@ from analysis import comparisons
 from analysis.frames import Frames
 from analysis.wording import setting_text
 
-_MOST_POINTS = 80
+_MOST_POINTS = 60
 """Points that a line keeps: more make a page heavy and no line clearer."""
-_MOST_IN_ALL = 6000
+_MOST_IN_ALL = 4000
 
 
 def accuracy_curves(frames: Frames) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -15,7 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from analysis import comparisons
-from analysis.charts import NamedChart, theme
+from analysis.charts import Drawing, theme
 from analysis.findings import findings, is_unfinished, progress
 from analysis.frames import Frames, option_columns
 from analysis.run_folder import SweepMetadata
@@ -25,8 +25,14 @@ from analysis.wording import counted, listed, metric_label, optimizer_label
 Facts = list[tuple[str, str]]
 
 
-def render_page(frames: Frames, tables: tuple[Table, ...], charts: tuple[NamedChart, ...]) -> str:
-    """One self-contained HTML page; everything that came from the run folder is escaped."""
+def render_page(frames: Frames, tables: Sequence[Table], drawings: Sequence[Drawing]) -> str:
+    """One self-contained HTML page; everything that came from the run folder is escaped.
+
+    Args:
+        frames: of one sweep.
+        tables: the main comparison first.
+        drawings: shown live, and as pictures to readers without JavaScript.
+    """
     sweep = frames.sweeps[0]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"),
@@ -35,7 +41,6 @@ def render_page(frames: Frames, tables: tuple[Table, ...], charts: tuple[NamedCh
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    specifications = [_specification(chart) for chart in charts]
     return environment.get_template("report.html.j2").render(
         name=sweep.name,
         summary=_summary(frames),
@@ -45,8 +50,8 @@ def render_page(frames: Frames, tables: tuple[Table, ...], charts: tuple[NamedCh
         progress=progress(frames),
         findings=findings(frames),
         tables=[(table, Markup(table.to_html())) for table in tables],
-        charts=[(chart, _picture(s)) for chart, s in zip(charts, specifications, strict=True)],
-        specifications=[_without_look(specification) for specification in specifications],
+        charts=[(drawing.chart, _picture(drawing.svg)) for drawing in drawings],
+        specifications=[_without_look(drawing.specification) for drawing in drawings],
         themes={"light": {**theme(dark=False), "background": None}, "dark": theme(dark=True)},
         best=_best(frames),
         run=_how_it_was_run(frames),
@@ -54,7 +59,7 @@ def render_page(frames: Frames, tables: tuple[Table, ...], charts: tuple[NamedCh
         machine=_machine(sweep.provenance.get("machine")),
         command=_command(sweep.provenance.get("command")),
         sweep_file=_yaml(sweep.specification),
-        javascript=Markup(_javascript()) if charts else "",
+        javascript=Markup(_javascript()) if drawings else "",
     )
 
 
@@ -168,19 +173,13 @@ def _yaml(values: Mapping[str, Any]) -> str:
     return text
 
 
-def _specification(chart: NamedChart) -> dict[str, Any]:
-    specification: dict[str, Any] = chart.chart.to_dict()
-    return specification
-
-
 def _without_look(specification: dict[str, Any]) -> dict[str, Any]:
     """The page gives a chart its look when it draws it: light or dark, wide or narrow."""
-    return {k: v for k, v in specification.items() if k not in ("$schema", "config")}
+    look = ("$schema", "config")
+    return {name: part for name, part in specification.items() if name not in look}
 
 
-def _picture(specification: dict[str, Any]) -> str:
-    """The chart as a picture within the page, for readers without JavaScript."""
-    svg = vl_convert.vegalite_to_svg(specification)
+def _picture(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 

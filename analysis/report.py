@@ -8,15 +8,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import vl_convert
-
-from analysis.charts import standard_charts
+from analysis.charts import Drawing, standard_charts
 from analysis.frames import load
 from analysis.page import render_page
 from analysis.standard_tables import standard_tables
 from analysis.tables import Table
 
-_PNG_PPI = 200
 _TABLES_THAT_CAN_GO = ("chosen_settings", "failures")
 """Tables that an earlier report of the same sweep may have had and a later one lacks."""
 
@@ -48,7 +45,8 @@ def write_report(folder: Path | str, out: Path | str | None = None) -> Report:
     tables, charts = standard_tables(frames), standard_charts(frames)
     out = Path(folder) / "report" if out is None else Path(out)
     page = out / "report.html"
-    contents: dict[Path, str | bytes] = {page: render_page(frames, tables, charts)}
+    drawings = [Drawing.of(chart) for chart in charts]
+    contents: dict[Path, str | bytes] = {page: render_page(frames, tables, drawings)}
     for table in tables:
         for ending, text in (
             ("md", table.to_markdown()),
@@ -56,12 +54,10 @@ def write_report(folder: Path | str, out: Path | str | None = None) -> Report:
             ("tex", table.to_latex()),
         ):
             contents[_table_path(out, table.name, ending)] = text
-    for chart in charts:
-        specification = chart.chart.to_dict()
-        contents[out / "charts" / f"{chart.name}.svg"] = vl_convert.vegalite_to_svg(specification)
-        contents[out / "charts" / f"{chart.name}.png"] = vl_convert.vegalite_to_png(
-            specification, ppi=_PNG_PPI
-        )
+    for drawing in drawings:
+        stem = out / "charts" / drawing.chart.name
+        contents[stem.with_suffix(".svg")] = drawing.svg
+        contents[stem.with_suffix(".png")] = drawing.png()
     for path, content in contents.items():
         _write(path, content)
     for name in _TABLES_THAT_CAN_GO:

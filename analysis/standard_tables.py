@@ -8,12 +8,14 @@ from analysis import comparisons
 from analysis.frames import Frames, option_columns
 from analysis.run_folder import Direction
 from analysis.tables import Column, Table
-from analysis.wording import dimension_label, listed, metric_label, optimizer_label
+from analysis.wording import dimension_label, format_number, listed, metric_label, optimizer_label
 
 _NETWORK = Column("Network", "text", ("architecture",))
 _BATCH = Column("Batch", "number", ("batch_size",))
 _OPTIMISER = Column("Optimiser", "optimizer", ("optimizer",))
 _OVER_SEEDS = "Mean ± standard deviation over the seeds"
+_MOST_VALUES = 10
+"""Values of a number that have a row each; more are put together in ranges."""
 _PRUNED = (
     "Pruned runs have no final figure and are left out, so a value whose runs were often pruned "
     "looks better than it is."
@@ -59,6 +61,12 @@ def _main(runs: pd.DataFrame, direction: Direction, metric: str) -> Table:
         caption += (
             f" The difference is {labels[0]}’s test accuracy less {labels[1]}’s in percentage "
             "points, with its 95 % interval (Welch) where both have two seeds or more."
+        )
+    done = runs[runs["state"] == "finished"]
+    if len(done) and done["objective"].isna().all():
+        caption += (
+            f" No {metric_label(metric)} was measured: where there were several settings, none "
+            "could be chosen."
         )
     if names:
         columns.append(Column("Seeds", "seeds", tuple(f"{name}_n_seeds" for name in names)))
@@ -123,12 +131,10 @@ def _best(runs: pd.DataFrame, direction: Direction, metric: str) -> Table:
 
 
 def _effect(runs: pd.DataFrame, dimension: str) -> Table:
-    frame = comparisons.effect_of(runs, dimension)
     options = option_columns(runs)
-    if dimension in options:
-        # an optimiser that had one value of an option has no effect of it to show
-        several = frame.groupby("optimizer")[dimension].transform("nunique") > 1
-        frame = frame[several].reset_index(drop=True)
+    numeric = pd.api.types.is_numeric_dtype(runs[dimension])
+    in_ranges = numeric and runs[dimension].nunique() > _MOST_VALUES
+    frame = _effect_of_ranges(runs, dimension) if in_ranges else _effect_of(runs, dimension)
     shown = runs[runs["optimizer"].isin(frame["optimizer"])]
     averaged = [dimension_label(n) for n in comparisons.varied(shown) if n != dimension]
     caption = f"{_OVER_SEEDS}" + (
@@ -137,6 +143,8 @@ def _effect(runs: pd.DataFrame, dimension: str) -> Table:
         if averaged
         else "; nothing else was varied."
     )
+    if in_ranges:
+        caption += " The values that were tried are put together in four ranges."
     if not comparisons.is_balanced(shown, dimension):
         caption += (
             " The values were not all run with the same settings of the rest, so that a "
@@ -154,7 +162,7 @@ def _effect(runs: pd.DataFrame, dimension: str) -> Table:
         columns=(
             Column(
                 label if dimension in options else label.capitalize(),
-                "number" if pd.api.types.is_numeric_dtype(runs[dimension]) else "text",
+                "number" if numeric else "text",
                 (dimension,),
             ),
             *(size if dimension == "architecture" else ()),
@@ -165,6 +173,25 @@ def _effect(runs: pd.DataFrame, dimension: str) -> Table:
             Column("Configurations", "count", ("n_configurations",)),
         ),
     )
+
+
+def _effect_of(runs: pd.DataFrame, dimension: str) -> pd.DataFrame:
+    frame = comparisons.effect_of(runs, dimension)
+    if dimension not in option_columns(runs):
+        return frame
+    # an optimiser that had one value of an option has no effect of it to show
+    several = frame.groupby("optimizer")[dimension].transform("nunique") > 1
+    return frame[several].reset_index(drop=True)
+
+
+def _effect_of_ranges(runs: pd.DataFrame, dimension: str) -> pd.DataFrame:
+    """`effect_of` a dimension drawn from a continuum: a row for each quarter of its values."""
+    values = runs[dimension].astype("float64")
+    number = pd.qcut(values, 4, labels=False, duplicates="drop").astype("Int64")
+    frame = _effect_of(runs.assign(range=number), "range")
+    ends = values.groupby(number).agg(["min", "max"])
+    texts = {i: f"{format_number(e.min())} to {format_number(e.max())}" for i, e in ends.iterrows()}
+    return frame.assign(range=frame["range"].map(texts)).rename(columns={"range": dimension})
 
 
 def _cost(runs: pd.DataFrame) -> Table:

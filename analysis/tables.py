@@ -14,6 +14,9 @@ import pandas as pd
 
 from analysis.wording import MISSING, format_number, optimizer_label, setting_text
 
+_LONGEST = 72
+"""Characters of a cell in Markdown and LaTeX, where a long one would break the table."""
+
 Kind = Literal[
     "text", "optimizer", "setting", "number", "count", "seconds", "accuracy", "difference", "seeds"
 ]
@@ -49,7 +52,7 @@ class Table:
 
     def to_markdown(self) -> str:
         """A GitHub table with aligned columns, between its title and its wrapped caption."""
-        rows = [[_markdown_text(cell) for cell in row] for row in self.rows(longest=60)]
+        rows = [[_markdown_text(cell) for cell in row] for row in self.rows(longest=_LONGEST)]
         headers = [_markdown_text(column.header) for column in self.columns]
         widths = [
             max(3, *(len(row[place]) for row in [headers, *rows])) for place in range(len(headers))
@@ -71,7 +74,7 @@ class Table:
         """A floating table that needs the package booktabs and nothing else."""
         alignment = "".join("l" if left else "r" for left in self._left())
         headers = [_latex_text(column.header) for column in self.columns]
-        rows = [[_latex_text(cell) for cell in row] for row in self.rows(longest=60)]
+        rows = [[_latex_text(cell) for cell in row] for row in self.rows(longest=_LONGEST)]
         if not rows:
             rows = [[f"\\multicolumn{{{len(headers)}}}{{l}}{{No results yet.}}"]]
         return "\n".join(

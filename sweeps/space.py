@@ -102,7 +102,7 @@ class Space:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Domain | Scalar | Sequence[Scalar]]) -> Space:
-        """Builds a space from domains by name; a list or tuple stands for choices, a scalar is fixed."""
+        """Builds a space from domains by name; a sequence is choices, a scalar is fixed."""
         return cls(tuple(Dimension(name, _domain(value)) for name, value in mapping.items()))
 
     def to_mapping(self) -> dict[str, Any]:
@@ -150,10 +150,9 @@ def unlistable(name: str) -> str:
 def _domain(written: Domain | Scalar | Sequence[Scalar]) -> Domain:
     if isinstance(written, BaseModel):
         return written
-    if isinstance(written, tuple | list):
-        return Choices(choices=tuple(written))
-    assert not isinstance(written, Sequence) or isinstance(written, str)
-    return Fixed(value=written)
+    if isinstance(written, str) or not isinstance(written, Sequence):
+        return Fixed(value=written)
+    return Choices(choices=tuple(written))
 
 
 def _combinations(dimensions: Sequence[Dimension]) -> Iterator[dict[str, Scalar]]:
