@@ -253,7 +253,8 @@ def _position(values: pd.Series, name: str, title: str) -> alt.X:
     """The horizontal axis: whole cycles, and a logarithm where costs span orders of magnitude."""
     low, high = float(values.min()), float(values.max())
     if name == "cycle":
-        ticks = {"values": [int(low)]} if low == high else {"tickMinStep": 1}
+        # a tick for every cycle, where Vega would put some between them and print them rounded
+        ticks = {"values": list(range(int(low), int(high) + 1))} if high - low < 12 else {}
         scale = alt.Scale(domain=[low, high], nice=False, padding=6)
         return alt.X(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(format="d", **ticks))
     if low > 0 and (name == "images" or high / low >= _LOG_FROM):

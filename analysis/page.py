@@ -109,7 +109,8 @@ def _how_it_was_run(frames: Frames) -> Facts:
     if hosts:
         named = listed(hosts) if len(hosts) <= 4 else counted(len(hosts), "host")
         threads = sorted({int(n) for n in runs["n_threads"].dropna()})
-        each = f", {listed([str(n) for n in threads])} thread(s) a run" if threads else ""
+        noun = "thread" if threads == [1] else "threads"
+        each = f", {listed([str(n) for n in threads])} {noun} a run" if threads else ""
         facts.append(("Trained on", f"{named}{each}"))
     seeds = sorted({int(seed) for seed in runs["seed"].dropna()})
     if seeds:

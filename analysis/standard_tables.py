@@ -187,11 +187,12 @@ def _effect_of(runs: pd.DataFrame, dimension: str) -> pd.DataFrame:
 def _effect_of_ranges(runs: pd.DataFrame, dimension: str) -> pd.DataFrame:
     """`effect_of` a dimension drawn from a continuum: a row for each quarter of its values."""
     values = runs[dimension].astype("float64")
+    ranged = f"range of {dimension}"
     number = pd.qcut(values, 4, labels=False, duplicates="drop").astype("Int64")
-    frame = _effect_of(runs.assign(range=number), "range")
+    frame = _effect_of(runs.assign(**{ranged: number}), ranged)
     ends = values.groupby(number).agg(["min", "max"])
     texts = {i: f"{format_number(e.min())} to {format_number(e.max())}" for i, e in ends.iterrows()}
-    return frame.assign(range=frame["range"].map(texts)).rename(columns={"range": dimension})
+    return frame.assign(**{ranged: frame[ranged].map(texts)}).rename(columns={ranged: dimension})
 
 
 def _cost(runs: pd.DataFrame) -> Table:

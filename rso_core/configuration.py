@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from pydantic import BaseModel, ValidationError
 
 from rso_core.errors import InvalidInput, nearest
 from rso_core.networks import canonical_architecture, check_architecture
-from rso_core.optimizers import optimizer_class
+from rso_core.optimizers import OPTIMIZERS, optimizer_class
 from rso_core.validation import sentences
 
 Scalar = bool | int | float | str | None
@@ -52,14 +54,22 @@ class Configuration:
             raise InvalidInput(*problems)
         architecture = str(values["architecture"])
         optimizer = str(values["optimizer"])
-        check_architecture(architecture, "architecture")
-        batch_size = _positive("batch_size", values["batch_size"])
+        with _collected(problems):
+            check_architecture(architecture, "architecture")
+        with _collected(problems):
+            _check_positive("batch_size", values["batch_size"])
+        with _collected(problems):
+            options = _options(optimizer, values)
+        with _collected(problems):
+            _check_positive("cycles", cycles)
+        if problems:
+            raise InvalidInput(*problems)
         return cls(
             architecture=canonical_architecture(architecture),
-            batch_size=batch_size,
+            batch_size=cast("int", values["batch_size"]),
             optimizer=optimizer,
-            options=_options(optimizer, values),
-            cycles=_positive("cycles", cycles),
+            options=options,
+            cycles=cycles,
         )
 
     def values(self) -> dict[str, Scalar]:
@@ -72,14 +82,28 @@ class Configuration:
         }
 
 
-def _positive(field: str, value: object) -> int:
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """Notes the faults found within it, so that the checks after it are made as well."""
+    try:
+        yield
+    except InvalidInput as error:
+        problems.extend(error.problems)
+
+
+def _check_positive(field: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidInput(f"'{field}' must be an integer of at least 1, got {value!r}")
-    return value
 
 
 def _options(optimizer: str, values: Mapping[str, Scalar]) -> BaseModel:
     options_class = optimizer_class(optimizer).Options
+    for key in values:
+        # of users' own optimisers, whose names hold a colon, there is no list
+        if (name := _prefix(key)[:-1]) and name not in OPTIMIZERS and ":" not in name:
+            raise InvalidInput(
+                f"'{key}' must begin with an optimiser's name; {nearest(name, OPTIMIZERS)}"
+            )
     bare = {k: v for k, v in values.items() if k not in _MAIN_FIELDS and not _prefix(k)}
     own = {k[len(_prefix(k)) :]: v for k, v in values.items() if _prefix(k) == f"{optimizer}."}
     given = bare | own
@@ -95,7 +119,7 @@ def _options(optimizer: str, values: Mapping[str, Scalar]) -> BaseModel:
     try:
         return options_class.model_validate(given)
     except ValidationError as error:
-        raise InvalidInput(*sentences(error)) from None
+        raise InvalidInput(*sentences(error, options_class)) from None
 
 
 def _prefix(key: str) -> str:

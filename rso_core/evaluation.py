@@ -55,15 +55,17 @@ def set_batch_norm_statistics_(model: nn.Module, inputs: torch.Tensor) -> None:
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
-    with module_modes_restored(model), torch.inference_mode():
-        model.eval()
-        for norm in norms:
-            norm.reset_running_stats()  # a NaN of before would outlive any momentum
-            norm.momentum = 1.0
-            norm.train()
-        model(inputs.clone())
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    try:
+        with module_modes_restored(model), torch.inference_mode():
+            model.eval()
+            for norm in norms:
+                norm.reset_running_stats()  # a NaN of before would outlive any momentum
+                norm.momentum = 1.0
+                norm.train()
+            model(inputs.clone())
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 @contextmanager

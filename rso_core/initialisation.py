@@ -17,7 +17,8 @@ def initialise_(model: nn.Module, rule: Initialisation, generator: torch.Generat
     `he` is Algorithm 1, line 2 (arXiv:2005.05955): weight tensors from N(0, sqrt(2 / fan_in)).
     `glorot` is Flux's default, which the STMOZOO notebook started from: uniform in
     +-sqrt(6 / (fan_in + fan_out)). Both set biases to 0, and the scale and shift of a
-    normalisation to 1 and 0. `model` leaves every parameter as it is.
+    normalisation to 1 and 0; they leave frozen parameters as they are, and vectors that are no
+    bias, such as a user's own scale. `model` leaves every parameter as it is.
 
     Args:
         model: its parameters are changed.
@@ -29,12 +30,14 @@ def initialise_(model: nn.Module, rule: Initialisation, generator: torch.Generat
     with torch.no_grad():
         for module in model.modules():
             for name, parameter in module.named_parameters(recurse=False):
+                if not parameter.requires_grad:
+                    continue
                 if is_normalisation(module):
                     parameter.fill_(1.0 if name == "weight" else 0.0)
-                elif parameter.dim() < 2:
-                    parameter.zero_()
-                else:
+                elif parameter.dim() >= 2:
                     parameter.copy_(_drawn(parameter, rule, generator))
+                elif "bias" in name:
+                    parameter.zero_()
 
 
 def fan_in(weight: torch.Tensor) -> int:
@@ -44,9 +47,9 @@ def fan_in(weight: torch.Tensor) -> int:
 
 def is_normalisation(module: nn.Module) -> bool:
     """Whether the module's weight scales a normalised activation rather than mixing inputs."""
-    return isinstance(
-        module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.RMSNorm
-    )
+    # torch's base class of batch and instance norm
+    norms = nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm | nn.RMSNorm
+    return isinstance(module, norms)
 
 
 def _drawn(weight: torch.Tensor, rule: Initialisation, generator: torch.Generator) -> torch.Tensor:

@@ -73,7 +73,8 @@ def draw_deltas(sampler: Sampler, sigma: float, n: int, generator: torch.Generat
     if sampler == "normal":
         return torch.randn(n, generator=generator) * sigma
     if sampler == "uniform":
-        return torch.empty(n).uniform_(-2 * sigma, 2 * sigma, generator=generator)
+        # scaled afterwards, since torch refuses bounds that overflow
+        return torch.empty(n).uniform_(-2, 2, generator=generator) * sigma
     return (torch.randint(3, (n,), generator=generator) - 1) * sigma
 
 

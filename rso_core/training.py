@@ -51,7 +51,7 @@ def train(
         TrainingDiverged: a loss that is not finite.
     """
     data = _on_device(data, device)
-    with _own_torch_state(n_threads, seed):
+    with _own_torch_state(n_threads, seed, device):
         model = fresh_network(configuration, data, seed).to(device)
         optimizer = optimizer_class(configuration.optimizer)(
             model,
@@ -66,11 +66,15 @@ def train(
     outcomes = optimizer.run()
     for cycle in range(1, configuration.cycles + 1):
         # a generator shares its thread with the caller, so its state is set up for each step
-        with _own_torch_state(n_threads, seed * 1_000_003 + cycle):
+        with _own_torch_state(n_threads, seed * 1_000_003 + cycle, device):
             outcome = next(outcomes)
             if not math.isfinite(outcome.training_loss):
                 raise TrainingDiverged(f"the loss in cycle {cycle} is {outcome.training_loss}")
             record = _evaluated(outcome, model, optimizer, data)
+            for part, loss in (("validation", record.validation_loss), ("test", record.test_loss)):
+                # a gradient method's own loss is that before its step
+                if loss is not None and not math.isfinite(loss):
+                    raise TrainingDiverged(f"the {part} loss after cycle {cycle} is {loss}")
         yield record
 
 
@@ -80,7 +84,7 @@ def fresh_network(configuration: Configuration, data: Dataset, seed: int) -> nn.
     Raises:
         InvalidInput: it does not fit the data.
     """
-    with _own_torch_state(torch.get_num_threads(), seed):
+    with _own_torch_state(torch.get_num_threads(), seed, "cpu"):
         model = build_network(configuration.architecture, data.input_shape, data.n_classes)
         check_network(model, data.input_shape, data.n_classes)
     return model
@@ -117,11 +121,13 @@ def _on_device(data: Dataset, device: str) -> Dataset:
 
 
 @contextmanager
-def _own_torch_state(n_threads: int, seed: int) -> Iterator[None]:
+def _own_torch_state(n_threads: int, seed: int, device: str) -> Iterator[None]:
     """Within it torch has the thread count and a global random state of the run's own."""
     threads_before = torch.get_num_threads()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # a run on the CPU must not start up the machine's GPUs, nor seed them
+    is_on_cpu = torch.device(device).type == "cpu"
+    with torch.random.fork_rng([] if is_on_cpu else None):
+        (torch.default_generator if is_on_cpu else torch.random).manual_seed(seed)
         torch.set_num_threads(n_threads)
         try:
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -17,12 +18,16 @@ import torch
 from ray.exceptions import RayError
 
 from rso_core.datasets import Dataset
-from rso_core.errors import InvalidInput
+from rso_core.errors import InvalidInput, reason
 from sweeps.runs import Run, RunEnded, RunEvent
 from sweeps.worker import Worker
 
 _POLL_S = 5.0
 """How long an actor waits for an event before it answers a poll with nothing."""
+
+
+_CONNECT_S = 5.0
+"""How long a cluster may take to answer."""
 
 
 class RayExecutor:
@@ -175,6 +180,7 @@ def _connect(address: str | None) -> None:
     # no reports to Ray's makers, and no warning about a setting that this program does not use
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _check_reachable(address)
     try:
         ray.init(
             address=address or "local",
@@ -183,10 +189,24 @@ def _connect(address: str | None) -> None:
             log_to_driver=False,  # an actor's prints would tear the live display
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"'--address' must be a running Ray cluster, got '{address}'"
-        reason = " ".join(str(error).split())
+        if address is None:
+            raise InvalidInput(f"Ray cannot start on this machine ({reason(error)})") from error
         raise InvalidInput(
-            f"{where} ({reason})" if address else f"Ray cannot start on this machine ({reason})"
+            f"'--address' must be a running Ray cluster, got '{address}' ({reason(error)})"
+        ) from error
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself would try for more than a minute, and fill the terminal with its log."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):  # `auto`, or a name that Ray resolves
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InvalidInput(
+            f"'--address' must be a running Ray cluster, got '{address}' ({reason(error)}); "
+            "`ray status` on its head node tells the address"
         ) from error
 
 

@@ -14,11 +14,11 @@ from rso_core.datasets import check_dataset_name, n_training_images
 from rso_core.errors import InvalidInput, nearest
 from rso_core.networks import canonical_architecture, check_architecture
 from rso_core.optimizers import OPTIMIZERS, optimizer_class
-from rso_core.validation import sentences
+from rso_core.validation import listing, sentences, shown
 from sweeps.domains import Choices, Domain, Fixed, Range
 from sweeps.space import MAIN_DIMENSIONS, Dimension, Space, option_names, unlistable
 from sweeps.spec import SweepSpec
-from sweeps.spec_faults import Fault, Path, listing, shown
+from sweeps.spec_faults import Fault, Path
 
 LARGEST_GRID = 100_000
 """More combinations than this are taken for a slip."""
@@ -206,9 +206,9 @@ def _option_values(dimension: Dimension, optimizer: str, option: str) -> Iterato
     prefix = f"space.{dimension.name.removesuffix(option)}"
     for at, value in _values(("space", dimension.name), dimension.domain):
         try:
-            options.model_validate({option: value}, strict=True)
+            options.model_validate({option: value})
         except ValidationError as error:
-            for sentence in sentences(error, prefix):
+            for sentence in sentences(error, options, prefix):
                 # a fault with another field, or with several, may not be there in a configuration
                 if sentence.startswith(f"'{prefix}{option}'"):
                     yield Fault(at, sentence)

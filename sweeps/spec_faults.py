@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from rso_core.errors import nearest
+from rso_core.validation import constraint, is_model, members, nearest_name, shown
 from sweeps.domains import Choices, Range
 from sweeps.spec import SweepSpec
 
@@ -48,18 +48,6 @@ def field_name(path: Path) -> str:
     return f"'{'.'.join(keys)}'" if keys else "the sweep file"
 
 
-def shown(value: object) -> str:
-    """A value for a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def listing(names: Collection[str], word: str) -> str:
-    """'a, b or c'; there must be at least one."""
-    *others, last = names
-    return f"{', '.join(others)} {word} {last}" if others else last
-
-
 def _path(loc: tuple[str | int, ...], content: Any, *, is_missing: bool) -> Path:
     """Leaves out of pydantic's location what is not in the file: the names of union members."""
     path: list[str | int] = []
@@ -81,13 +69,13 @@ def _sentence(path: Path, found: Mapping[str, Any], content: Mapping[str, Any]) 
         return f"{name} {found['ctx']['sentence']}"
     if kind == "extra_forbidden":
         return f"{name} is not a key of {_owner(path, content)}"
-    constraint = _constraint(path, content)
+    expected = _constraint(path, content)
     if kind == "missing":
-        return f"{name} is missing" + (f"; it must be {constraint}" if constraint else "")
+        return f"{name} is missing" + (f"; it must be {expected}" if expected else "")
     value = shown(_value(path, content))
-    if not constraint:  # a validator of a model that has words of its own
+    if not expected:  # a validator of a model that has words of its own
         return f"{name} {str(found['msg']).removeprefix('Value error, ')}, got {value}"
-    return f"{name} must be {constraint}, got {value}{_literal_hint(path, content)}"
+    return f"{name} must be {expected}, got {value}{_hint(path, content)}"
 
 
 def _owner(path: Path, content: Mapping[str, Any]) -> str:
@@ -111,7 +99,7 @@ def _models(path: Path, content: Mapping[str, Any]) -> list[type[BaseModel]]:
         return [SweepSpec]
     if path[0] == "space":
         return [Choices] if "choices" in _value(path, content) else [Range]
-    models = [part for part in _types(_field(path, content)) if _is_model(part)]
+    models = [part for part in members(_field(path, content)) if is_model(part)]
     section = _value(path, content)
     name = section.get("name") if isinstance(section, Mapping) else None
     named = [model for model in models if _default_name(model) == name]
@@ -131,27 +119,6 @@ def _field(path: Path, content: Mapping[str, Any]) -> FieldInfo | None:
     return None
 
 
-def _is_model(part: object) -> bool:
-    return isinstance(part, type) and issubclass(part, BaseModel)
-
-
-def _types(field: FieldInfo | None) -> list[Any]:
-    return [] if field is None else [part for part, _ in _flat(field.annotation, field.metadata)]
-
-
-def _flat(annotation: Any, metadata: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
-    """The members of a union, each with what is said about it."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        inner, *more = get_args(annotation)
-        yield from _flat(inner, [*metadata, *more])
-    elif origin in (Union, types.UnionType):
-        for member in get_args(annotation):
-            yield from _flat(member, metadata)
-    else:
-        yield annotation, metadata
-
-
 def _constraint(path: Path, content: Mapping[str, Any]) -> str:
     """What a value must be, from the field's type and bounds: 'an integer of at least 1'."""
     if path == ("space",):
@@ -161,42 +128,9 @@ def _constraint(path: Path, content: Mapping[str, Any]) -> str:
     field = _field(path, content)
     if field is None:
         return ""
-    words = [_words(part, said) for part, said in _flat(field.annotation, field.metadata)]
-    return " or ".join(dict.fromkeys(word for word in words if word))
+    return constraint(field)
 
 
-def _words(part: Any, metadata: list[Any]) -> str:
-    if _is_model(part):
-        return f"a mapping with keys such as '{next(iter(part.model_fields))}'"
-    if get_origin(part) is Literal:
-        return listing([str(name) for name in get_args(part)], "or")
-    if part in (int, float):
-        return ("an integer" if part is int else "a number") + _bounds(metadata)
-    if part is str and any(getattr(said, "min_length", 0) for said in metadata):
-        return "a non-empty text"
-    return {bool: "true or false", str: "a text", type(None): "null"}.get(part, "")
-
-
-def _bounds(metadata: list[Any]) -> str:
-    bounds = {
-        name: getattr(said, name)
-        for said in metadata
-        for name in ("ge", "gt", "le", "lt")
-        if getattr(said, name, None) is not None
-    }
-    if "ge" in bounds and "le" in bounds:
-        return f" from {bounds['ge']} to {bounds['le']}"
-    words = {"ge": "of at least", "gt": "of more than", "le": "of at most", "lt": "of less than"}
-    return "".join(f" {words[name]} {bound}" for name, bound in bounds.items())
-
-
-def _literal_hint(path: Path, content: Mapping[str, Any]) -> str:
-    value = _value(path, content)
-    names = [
-        name
-        for part in _types(_field(path, content))
-        if get_origin(part) is Literal
-        for name in get_args(part)
-    ]
-    hint = nearest(value, names) if isinstance(value, str) and names else ""
-    return f"; {hint}" if hint.startswith("did") else ""
+def _hint(path: Path, content: Mapping[str, Any]) -> str:
+    field = _field(path, content)
+    return nearest_name(field, _value(path, content)) if field is not None else ""

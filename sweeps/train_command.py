@@ -84,7 +84,7 @@ def _data_options(given: Mapping[str, Scalar]) -> DataOptions:
     try:
         return DataOptions.model_validate(data)
     except ValidationError as error:
-        raise InvalidInput(*sentences(error, prefix=_DATA)) from None
+        raise InvalidInput(*sentences(error, DataOptions, _DATA)) from None
 
 
 def _line(record: CycleRecord, cycles: int) -> str:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TypeGuard
+
+from pydantic import BaseModel
 
 from rso_core.errors import InvalidInput, nearest
 from rso_core.optimizers.interface import Optimizer, ProgressCallback
@@ -16,6 +19,8 @@ from rso_core.optimizers.sgd import SGD, Adam, AdamOptions, SGDOptions
 from rso_core.references import resolve
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = MappingProxyType({"rso": RSO, "sgd": SGD, "adam": Adam})
+
+_MEMBERS = ("Options", "n_visits", "run", "prepare_evaluation_")
 
 
 def optimizer_class(name: str, field: str = "optimizer") -> type[Optimizer]:
@@ -31,12 +36,22 @@ def optimizer_class(name: str, field: str = "optimizer") -> type[Optimizer]:
             f"'{field}' must be an optimiser, got '{name}'; {nearest(name, OPTIMIZERS)}"
         )
     found = resolve(name, field)
-    if not (isinstance(found, type) and hasattr(found, "Options") and hasattr(found, "run")):
+    if not _is_optimizer(found):
         raise InvalidInput(
-            f"'{field}' must name a class with 'Options' and 'run' "
+            f"'{field}' must name a class with {', '.join(_MEMBERS[:-1])} and {_MEMBERS[-1]} "
             f"(see rso_core.optimizers.Optimizer), got '{name}'"
         )
     return found
+
+
+def _is_optimizer(found: object) -> TypeGuard[type[Optimizer]]:
+    options = getattr(found, "Options", None)
+    return (
+        isinstance(found, type)
+        and isinstance(options, type)
+        and issubclass(options, BaseModel)
+        and all(hasattr(found, member) for member in _MEMBERS)
+    )
 
 
 __all__ = [

@@ -38,7 +38,7 @@ EVALUATION_STATISTICS_IMAGES = 2000
 class RSOOptions(BaseModel):
     """The options of RSO; each default is the paper's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     perturbation_std: float = Field(default=1.0, gt=0, description="Factor on sigma.")
     initialisation: Initialisation = Field(
@@ -222,12 +222,15 @@ def _visited_layers(model: nn.Module, options: RSOOptions) -> list[_Layer]:
     modules = list(model.named_modules())
     if options.layer_order == "last_to_first":
         modules.reverse()
+    names = {name for name, _ in model.named_parameters()}  # a shared tensor has one of its names
     layers = []
     for module_name, module in modules:
         # within a layer the weight tensor comes first, then the bias
         for name, parameter in module.named_parameters(recurse=False):
             full_name = f"{module_name}.{name}" if module_name else name
-            if parameter.requires_grad and _is_visited(module, parameter, options):
+            if not parameter.requires_grad or full_name not in names:
+                continue
+            if _is_visited(module, parameter, options):
                 layers.append(_Layer(full_name, parameter.numel(), sigmas[full_name]))
     if not layers:
         raise InvalidInput("the network has no parameter to visit; see 'visit_biases'")

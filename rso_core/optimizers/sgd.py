@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
+from rso_core.errors import InvalidInput
 from rso_core.evaluation import module_modes_restored
 from rso_core.initialisation import Initialisation, initialise_
 from rso_core.optimizers.interface import (
@@ -26,7 +27,7 @@ from rso_core.records import CycleOutcome, Progress
 class GradientOptions(BaseModel):
     """What all gradient methods share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     learning_rate: float = Field(default=0.01, gt=0, description="Step size at the start.")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty added to the gradient.")
@@ -86,6 +87,8 @@ class _GradientDescent(ABC):
         options = self.Options() if options is None else options
         assert isinstance(options, GradientOptions)
         check_batch_size(batch_size, len(targets))
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise InvalidInput("the network has no parameter to train")
         self._model = model
         self._inputs = inputs
         self._targets = targets

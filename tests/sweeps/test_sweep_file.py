@@ -311,8 +311,8 @@ def test_a_bad_field_is_named_with_its_constraint_value_and_line(
 
 
 BAD_DIMENSIONS = [
-    ("perturbation_std: -1.0", "'space.perturbation_std' must be more than 0.0, got -1.0 (sweep.yaml, line 8)"),
-    ("perturbation_std: true", "'space.perturbation_std' must be a number, got True (sweep.yaml, line 8)"),
+    ("perturbation_std: -1.0", "'space.perturbation_std' must be a number of more than 0, got -1.0 (sweep.yaml, line 8)"),
+    ("perturbation_std: true", "'space.perturbation_std' must be a number of more than 0, got True (sweep.yaml, line 8)"),
     ("perturbation_std: .nan", "'space.perturbation_std' must be finite, got nan (sweep.yaml, line 8)"),
     ("perturbation_std: [0.5, .inf]", "'space.perturbation_std' must be finite, got inf (sweep.yaml, line 8)"),
     ("perturbation_std: {low: 2.0, high: 1.0}", "'space.perturbation_std' must have 'low' <= 'high', got 2.0 > 1.0 (sweep.yaml, line 8)"),
@@ -332,7 +332,7 @@ BAD_DIMENSIONS = [
     ("sgd.momentum: 0.9", "'space.sgd.momentum' is an option of sgd, but 'space.optimizer' has only rso (sweep.yaml, line 8)"),
     ("rso.momentum: 0.9", "'space.rso.momentum' is not an option of rso; valid: "),
     ("rsp.weight_decay: 0", "'space.rsp.weight_decay' must name an optimiser before the dot; did you mean 'rso'? (sweep.yaml, line 8)"),
-    ("rso.weight_decay: 1.0", "'space.rso.weight_decay' must be less than 1.0, got 1.0 (sweep.yaml, line 8)"),
+    ("rso.weight_decay: 1.0", "'space.rso.weight_decay' must be a number of at least 0 and less than 1, got 1.0 (sweep.yaml, line 8)"),
     ("annealing: papper", "'space.annealing' must be "),
     ("sigma: 0.0", "'space.sigma' must be he, pooled or a number of more than 0, got 0.0 (sweep.yaml, line 8)"),
 ]  # fmt: skip
@@ -350,7 +350,7 @@ def test_each_bad_choice_of_a_list_is_named_on_its_own_line() -> None:
     text = with_dimension("perturbation_std:", "  - 1.0", "  - -1.0", "  - big")
 
     assert problems(text) == (
-        "'space.perturbation_std' must be more than 0.0, got -1.0 (sweep.yaml, line 10)",
+        "'space.perturbation_std' must be a number of more than 0, got -1.0 (sweep.yaml, line 10)",
         "'space.perturbation_std' must be a number, got 'big' (sweep.yaml, line 11)",
     )
 
