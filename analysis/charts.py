@@ -253,10 +253,12 @@ def _position(values: pd.Series, name: str, title: str) -> alt.X:
     """The horizontal axis: whole cycles, and a logarithm where costs span orders of magnitude."""
     low, high = float(values.min()), float(values.max())
     if name == "cycle":
-        # a tick for every cycle, where Vega would put some between them and print them rounded
-        ticks = {"values": list(range(int(low), int(high) + 1))} if high - low < 12 else {}
+        axis = alt.Axis(format="d")
+        if high - low < 12:
+            # Vega would put some between the cycles and print them rounded
+            axis.values = list(range(int(low), int(high) + 1))
         scale = alt.Scale(domain=[low, high], nice=False, padding=6)
-        return alt.X(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(format="d", **ticks))
+        return alt.X(f"{name}:Q", title=title, scale=scale, axis=axis)
     if low > 0 and (name == "images" or high / low >= _LOG_FROM):
         scale = alt.Scale(type="log", nice=False, padding=6)
         axis = alt.Axis(format="~s", values=_log_ticks(low, high))

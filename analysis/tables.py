@@ -97,16 +97,16 @@ class Table:
 
     def to_html(self) -> str:
         """A `<table>` without title and caption; every cell is escaped."""
-        classes = ["" if left else ' class="number"' for left in self._left()]
+        lefts = self._left()
         head = "".join(
-            f'<th scope="col"{style}>{html.escape(column.header)}</th>'
-            for column, style in zip(self.columns, classes, strict=True)
+            f'<th scope="col"{_html_class("", left)}>{html.escape(column.header)}</th>'
+            for column, left in zip(self.columns, lefts, strict=True)
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{style}>{html.escape(cell)}</td>"
-                for cell, style in zip(row, classes, strict=True)
+                f"<td{_html_class(cell, left)}>{html.escape(cell)}</td>"
+                for cell, left in zip(row, lefts, strict=True)
             )
             + "</tr>\n"
             for row in self.rows()
@@ -193,6 +193,12 @@ _FORMATS: dict[str, Callable[[list[Any]], str]] = {
 
 def _shortened(text: str, longest: int | None) -> str:
     return text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _html_class(cell: str, left: bool) -> str:
+    if not left:
+        return ' class="number"'
+    return ' class="long"' if len(cell) > _LONGEST else ""
 
 
 def _markdown_text(text: str) -> str:

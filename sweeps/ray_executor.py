@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import socket
+import sys
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -140,7 +141,7 @@ class RayExecutor:
         )
 
     def _new_actor(self) -> Any:
-        return self._actor_class.remote(self._data, self._n_threads, self._device)
+        return self._actor_class.remote(self._data, self._n_threads, self._device, sys.path)
 
     def __enter__(self) -> Self:
         return self
@@ -170,9 +171,15 @@ class _Slot:
 
 
 class _WorkerActor(Worker):
-    """A worker whose data lies in the object store."""
+    """A worker whose data lies in the object store.
 
-    def __init__(self, data: Dataset, n_threads: int, device: str) -> None:
+    It finds a user's modules where the driver finds them.
+    """
+
+    def __init__(
+        self, data: Dataset, n_threads: int, device: str, search_path: list[str]
+    ) -> None:
+        sys.path.extend(folder for folder in search_path if folder not in sys.path)
         super().__init__(_with_tensors(data), n_threads, device)
 
 

@@ -351,7 +351,7 @@ def test_each_bad_choice_of_a_list_is_named_on_its_own_line() -> None:
 
     assert problems(text) == (
         "'space.perturbation_std' must be a number of more than 0, got -1.0 (sweep.yaml, line 10)",
-        "'space.perturbation_std' must be a number, got 'big' (sweep.yaml, line 11)",
+        "'space.perturbation_std' must be a number of more than 0, got 'big' (sweep.yaml, line 11)",
     )
 
 

@@ -1,0 +1,69 @@
+"""The sentences of a report say what the numbers do and no more."""
+
+from __future__ import annotations
+
+import analysis
+from analysis.findings import findings, is_unfinished, progress
+
+
+def told(builder) -> str:
+    frames = analysis.load(builder.write())
+    return " ".join([*findings(frames), *progress(frames)])
+
+
+def test_who_was_ahead_is_counted(build):
+    builder = build()
+    for trial, (optimizer, batch, accuracy) in enumerate(
+        [("rso", 64, 0.5), ("sgd", 64, 0.6), ("rso", 256, 0.8), ("sgd", 256, 0.7)]
+    ):
+        builder.add_run(trial, optimizer=optimizer, batch_size=batch, validation=[accuracy])
+    text = told(builder)
+    assert "RSO had the higher mean test accuracy in 1 of the 2 pairs" in text
+    assert "between −10.00 and +10.00 points" in text
+    assert "With a single seed these differences have no measure of chance." in text
+
+
+def test_one_optimizer_is_compared_with_nothing(build):
+    builder = build()
+    builder.add_run(0)
+    text = told(builder)
+    assert "higher mean test accuracy" not in text
+    assert "The only finished RSO configuration is one_conv with batch size 64" in text
+
+
+def test_batch_sizes_are_not_compared_across_different_settings(build):
+    builder = build()
+    for trial, (batch, value) in enumerate([(64, 0.5), (256, 1.0)]):
+        builder.add_run(trial, batch_size=batch, options={"perturbation_std": value})
+    assert "On average over everything else" not in told(builder)
+
+
+def test_a_sweep_with_no_finished_run_claims_nothing(build):
+    builder = build()
+    builder.add_run(0, state="failed")
+    frames = analysis.load(builder.write())
+    assert findings(frames) == []
+    assert is_unfinished(frames)
+    assert "No run has finished, so there is nothing to compare." in progress(frames)
+
+
+def test_an_empty_sweep_says_so(build):
+    assert progress(analysis.load(build().write()))[0] == "No run has been recorded yet."
+
+
+def test_a_sweep_under_way_says_how_far_it_is(build):
+    builder = build()
+    builder.add_run(0)
+    builder.add_run(1, state=None)
+    frames = analysis.load(builder.write())
+    assert is_unfinished(frames)
+    text = " ".join(progress(frames))
+    assert "1 of the 4 trials asked for have ended." in text
+    assert "1 run had begun and not ended" in text
+    assert "2 trials: 1 finished and 1 running; 1 finished run." in text
+
+
+def test_a_finished_sweep_is_finished(whole_sweep):
+    frames = analysis.load(whole_sweep)
+    assert not is_unfinished(frames)
+    assert progress(frames) == ["16 trials: 16 finished; 32 finished runs."]

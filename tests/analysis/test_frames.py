@@ -1,0 +1,165 @@
+"""Run folders as frames."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+import analysis
+from analysis.frames import COLUMNS, option_columns
+
+
+@pytest.mark.parametrize("name", ["trials", "runs", "cycles", "layers"])
+def test_a_frame_has_the_documented_columns_and_dtypes(whole_sweep, build, name):
+    options = {"perturbation_std", "annealing", "weight_decay", "learning_rate", "momentum"}
+    for folder, extra in ((whole_sweep, options), (build("empty").write(), set())):
+        frame = getattr(analysis.load(folder), name)
+        documented = {column: dtype for column, (dtype, _) in COLUMNS[name].items()}
+        assert {c: str(frame[c].dtype) for c in documented} == documented
+        allowed = extra if name in ("trials", "runs") else set()
+        assert set(frame.columns) == set(documented) | allowed
+        assert list(frame.columns[: len(documented)]) == list(documented)
+
+
+def test_every_column_is_explained():
+    for columns in COLUMNS.values():
+        assert all(meaning for _, meaning in columns.values())
+
+
+def test_a_run_has_the_figures_of_its_last_cycle_and_its_totals(build):
+    builder = build()
+    builder.add_run(0, batch_size=10, validation=(0.5, 0.6), test=(0.4, 0.55), training_s=3.0)
+    run = analysis.load(builder.write()).runs.iloc[0]
+    assert (run.validation_accuracy, run.test_accuracy, run.objective) == (0.6, 0.55, 0.6)
+    assert (run.n_cycles, run.training_s, run.evaluation_s) == (2, 6.0, 1.0)
+    assert run.n_visited == 2 * 7890
+    assert run.n_accepted == int(0.4 * 7890) + int(0.2 * 7890)
+    assert run.n_images_passed == 2 * 3 * 10 * 7890
+    assert (run.ended_at - run.started_at).total_seconds() == 600.5
+
+
+def test_a_missing_last_figure_is_not_taken_from_an_earlier_cycle(build):
+    builder = build()
+    builder.add_run(0, validation=(0.5, None), test=(0.5, 0.5))
+    run = analysis.load(builder.write()).runs.iloc[0]
+    assert pd.isna(run.validation_accuracy)
+    assert pd.isna(run.objective)
+
+
+def test_costs_accumulate_within_a_run_and_not_across_runs(build):
+    builder = build()
+    builder.add_run(0, 0, training_s=2.0, optimizer="sgd")
+    builder.add_run(0, 1, training_s=5.0, optimizer="sgd")
+    cycles = analysis.load(builder.write()).cycles
+    assert list(cycles["cumulative_training_s"]) == [2, 4, 6, 5, 10, 15]
+    assert list(cycles["cumulative_images_passed"]) == [20_000, 40_000, 60_000] * 2
+
+
+def test_an_option_is_missing_for_an_optimizer_without_it(build):
+    builder = build()
+    builder.add_run(0, optimizer="rso", options={"greedy": True, "visits": 3})
+    builder.add_run(1, optimizer="sgd")
+    runs = analysis.load(builder.write()).runs
+    assert list(runs["perturbation_std"].isna()) == [False, True]
+    assert list(runs["learning_rate"].isna()) == [True, False]
+    assert {c: str(runs[c].dtype) for c in ("greedy", "visits", "annealing")} == {
+        "greedy": "boolean",
+        "visits": "Int64",
+        "annealing": "string",
+    }
+
+
+def test_an_option_named_like_a_column_does_not_hide_it(build):
+    builder = build()
+    builder.add_run(0, seed=4, options={"seed": 9})
+    runs = analysis.load(builder.write()).runs
+    assert (runs.loc[0, "seed"], runs.loc[0, "options.seed"]) == (4, 9)
+    assert "options.seed" in option_columns(runs)
+
+
+def test_a_run_that_has_not_ended_is_running_with_its_trials_configuration(build):
+    builder = build()
+    builder.add_run(0, 0, batch_size=256)
+    builder.add_run(0, 1, batch_size=256, state=None)
+    builder.add_run(1, 0, state=None)
+    runs = analysis.load(builder.write()).runs
+    assert list(runs["state"]) == ["finished", "running", "running"]
+    assert runs.loc[1, "batch_size"] == 256
+    assert pd.isna(runs.loc[2, "batch_size"])
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (("finished", "finished"), "finished"),
+        (("finished", None), "running"),
+        (("pruned", None), "pruned"),
+        (("pruned", "failed"), "failed"),
+    ],
+)
+def test_a_trial_is_as_its_worst_run(build, states, expected):
+    builder = build()
+    for seed, state in enumerate(states):
+        builder.add_run(0, seed, state=state)
+    trial = analysis.load(builder.write()).trials.iloc[0]
+    assert trial.state == expected
+    assert (trial.n_runs, trial.n_seeds) == (2, states.count("finished"))
+
+
+def test_a_trial_has_mean_and_deviation_over_its_seeds(build):
+    builder = build()
+    for seed, accuracy in enumerate((0.5, 0.7)):
+        builder.add_run(0, seed, validation=[accuracy], test=[accuracy - 0.1])
+    builder.add_run(1, 0, validation=[0.9])
+    trials = analysis.load(builder.write()).trials
+    assert trials["objective_mean"].tolist() == pytest.approx([0.6, 0.9])
+    assert trials.loc[0, "objective_std"] == pytest.approx(0.02**0.5)
+    assert trials.loc[0, "test_accuracy_mean"] == pytest.approx(0.5)
+    assert pd.isna(trials.loc[1, "objective_std"])
+
+
+def test_a_run_without_a_cycle_has_no_figures_and_no_costs(build):
+    builder = build()
+    builder.add_run(0, validation=(), state="failed", reason="out of memory")
+    run = analysis.load(builder.write()).runs.iloc[0]
+    assert (run.n_cycles, run.n_visited, run.training_s) == (0, 0, 0.0)
+    assert pd.isna(run.test_accuracy)
+    assert run.reason == "out of memory"
+
+
+def test_layers_have_a_row_a_tensor_and_cycle(build):
+    builder = build()
+    builder.add_run(0, validation=(0.5, 0.6), layer_names=("b.weight", "a.weight"))
+    layers = analysis.load(builder.write()).layers
+    assert list(layers["layer"]) == ["b.weight", "a.weight"] * 2
+    assert list(layers["layer_index"]) == [0, 1, 0, 1]
+    assert layers.loc[0, "accepted_share"] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_sweeps_of_the_same_name_stay_apart(build, tmp_path):
+    first, second = build("a"), build("b")
+    for builder in (first, second):
+        builder.specification["name"] = "same"
+        builder.add_run(0)
+    frames = analysis.load(first.write(), second.write())
+    assert list(frames.runs["sweep"]) == ["same", "same (2)"]
+    assert [sweep.name for sweep in frames.sweeps] == ["same", "same (2)"]
+    assert list(frames.runs["n_cycles"]) == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [("import analysis", {"pandas", "altair"}), ("from analysis import load", {"altair"})],
+)
+def test_nothing_is_imported_before_it_is_needed(statement, absent):
+    code = f"import sys; {statement}; sys.exit(bool({absent} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(analysis, name) is not None for name in analysis.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        analysis.nothing  # noqa: B018  (the access is what is tested)

@@ -1,0 +1,144 @@
+"""Reading the files of a run folder."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analysis.run_folder import UnreadableRunFolder, read_run_folder
+
+
+def test_reads_what_was_asked(build):
+    metadata = read_run_folder(build("asked").write()).metadata
+    assert (metadata.name, metadata.metric, metadata.direction) == (
+        "asked",
+        "validation_accuracy",
+        "maximize",
+    )
+    assert metadata.provenance["machine"]["host"] == "node-1"
+    assert "provenance" not in metadata.specification
+
+
+def test_everything_but_name_and_objective_may_be_missing(tmp_path):
+    objective = {"metric": "validation_loss", "direction": "minimize"}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"name": "bare", "objective": objective}))
+    folder = read_run_folder(tmp_path)
+    assert folder.cycle_rows == folder.run_rows == ()
+    assert folder.metadata.provenance == {}
+
+
+@pytest.mark.parametrize("name", ["cycles", "runs"])
+def test_a_last_line_cut_off_anywhere_is_ignored(build, name):
+    builder = build()
+    builder.add_run(0)
+    builder.add_run(1)
+    path = builder.write() / "records" / f"{name}.jsonl"
+    whole = path.read_bytes()
+    *kept, last = whole.splitlines(keepends=True)
+    for length in range(0, len(last) - 1, 7):
+        path.write_bytes(b"".join(kept) + last[:length])
+        folder = read_run_folder(builder.folder)
+        assert len(folder.cycle_rows if name == "cycles" else folder.run_rows) == len(kept)
+
+
+def test_a_last_line_that_lacks_only_its_newline_counts(build):
+    builder = build()
+    builder.add_run(0)
+    path = builder.write() / "records" / "runs.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert len(read_run_folder(builder.folder).run_rows) == 1
+
+
+def test_a_line_cut_within_a_character_is_ignored(build):
+    builder = build()
+    builder.add_run(0)
+    path = builder.write() / "records" / "runs.jsonl"
+    path.write_bytes(path.read_bytes() + '{"run": "é'.encode()[:-1])
+    assert len(read_run_folder(builder.folder).run_rows) == 1
+
+
+def test_a_cycle_trained_again_after_a_kill_counts_once(build):
+    builder = build()
+    builder.add_run(0)
+    builder.cycle_rows.append({**builder.cycle_rows[-1], "test_accuracy": 0.25})
+    rows = read_run_folder(builder.write()).cycle_rows
+    assert [row["cycle"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["test_accuracy"] == 0.25
+
+
+def test_a_damaged_line_in_the_middle_is_named(build):
+    builder = build()
+    builder.add_run(0)
+    path = builder.write() / "records" / "cycles.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1][:20], lines[2], ""]))
+    with pytest.raises(UnreadableRunFolder, match=r"cycles\.jsonl', line 2 is not valid JSON"):
+        read_run_folder(builder.folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[1]", "line 1 must be a JSON object"),
+        ('{"trial": 0, "cycle": 1}', "line 1 must name its 'run'"),
+        ('{"run": "a", "trial": "x", "cycle": 1}', "'trial' must be an integer, got 'x'"),
+        ('{"run": "a", "trial": 0}', "'cycle' must be an integer, got None"),
+    ],
+)
+def test_a_row_that_is_no_record_is_named(build, line, message):
+    path = build().write() / "records" / "cycles.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(UnreadableRunFolder, match=message):
+        read_run_folder(path.parent.parent)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "is not valid YAML, line 1"),
+        ("- a", "must be a mapping"),
+        ("objective: {}", "'name' must be the sweep's name"),
+        ("name: a", "'objective' must have 'metric' and 'direction'"),
+        ("{name: a, objective: {metric: speed, direction: maximize}}", "got 'speed'"),
+        ("{name: a, objective: {metric: test_loss, direction: up}}", "got 'up'"),
+    ],
+)
+def test_a_sweep_file_that_cannot_be_used_is_told_in_one_line(tmp_path, text, message):
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(UnreadableRunFolder, match=message) as caught:
+        read_run_folder(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_sweep_file_is_no_run_folder(tmp_path):
+    with pytest.raises(UnreadableRunFolder, match="is not a run folder: it has no sweep"):
+        read_run_folder(tmp_path / "absent")
+
+
+def test_its_error_survives_pickling():
+    error = pickle.loads(pickle.dumps(UnreadableRunFolder("a line")))
+    assert str(error) == "a line"
+
+
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50
+)
+@given(rest=st.binary(max_size=60).filter(lambda rest: b"\n" not in rest))
+def test_no_rest_of_a_line_stops_the_reader(build, rest):
+    builder = build("rest")
+    builder.add_run(0)
+    path = builder.write() / "records" / "cycles.jsonl"
+    path.write_bytes(path.read_bytes() + rest)
+    assert len(read_run_folder(builder.folder).cycle_rows) == 3
+
+
+def test_the_builder_writes_lines_as_the_driver_does(build):
+    builder = build()
+    builder.add_run(0)
+    lines = (builder.write() / "records" / "cycles.jsonl").read_text().splitlines()
+    assert len([json.loads(line) for line in lines]) == 3

@@ -1,0 +1,230 @@
+"""One contract for all executors: in this process, and in real Ray actors."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from rso_core.configuration import Configuration
+from rso_core.datasets import Dataset
+from rso_core.errors import InvalidInput
+from rso_core.records import CycleRecord
+from rso_core.training import train
+from sweeps.executors import Executor, InlineExecutor
+from sweeps.ray_executor import RayExecutor
+from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed
+
+_NETWORKS = """
+import os, signal
+import torch
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(784, 10)
+    def forward(self, x):
+        if len(x) == 25:  # the batch of training: the check before it has two images
+            self.misbehave()
+        return self.linear(x.flatten(1))
+
+class Raising(Network):
+    def misbehave(self):
+        raise RuntimeError("a user's network\\nwent wrong")
+
+class Deadly(Network):
+    def misbehave(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def raising():
+    return Raising()
+
+def deadly():
+    return Deadly()
+"""
+
+
+@pytest.fixture(scope="module")
+def own_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A module `own_networks` that this process and Ray's workers can import."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "own_networks.py").write_text(textwrap.dedent(_NETWORKS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a real Ray cluster with two CPUs, which the executors of a test join."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture
+def ray_executor(
+    own_networks: None, tiny_data: Dataset, cluster: str
+) -> Iterator[RayExecutor]:
+    with RayExecutor(tiny_data, cpus_per_run=1, address=cluster) as made:
+        yield made
+
+
+@pytest.fixture
+def inline_executor(own_networks: None, tiny_data: Dataset) -> Iterator[InlineExecutor]:
+    with InlineExecutor(tiny_data, n_threads=1) as made:
+        yield made
+
+
+@pytest.fixture(params=["inline_executor", "ray_executor"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    made: Executor = request.getfixturevalue(request.param)
+    return made
+
+
+def _run(trial: int, architecture: str = "mlp()", optimizer: str = "sgd", cycles: int = 2) -> Run:
+    values = {"architecture": architecture, "batch_size": 25, "optimizer": optimizer}
+    return Run(trial, 0, Configuration.from_values(values, cycles))
+
+
+def _until(
+    executor: Executor, done: Callable[[list[RunEvent]], bool], limit_s: float = 60.0
+) -> list[RunEvent]:
+    events: list[RunEvent] = []
+    deadline = time.monotonic() + limit_s
+    while not done(events):
+        assert time.monotonic() < deadline, events
+        events += executor.poll(0.2)
+    return events
+
+
+def _ended(events: list[RunEvent]) -> list[RunEnded]:
+    return [event for event in events if isinstance(event, RunEnded)]
+
+
+def _records(events: list[RunEvent], run: str) -> list[CycleRecord]:
+    records = [e.record for e in events if isinstance(e, CycleEnded) and e.run == run]
+    return [replace(record, training_s=0.0, evaluation_s=0.0) for record in records]
+
+
+@pytest.mark.parametrize("optimizer", ["rso", "sgd", "adam"])
+def test_a_run_gives_the_records_of_the_same_training_in_process(
+    executor: Executor, tiny_data: Dataset, optimizer: str
+) -> None:
+    run = _run(0, optimizer=optimizer)
+    executor.start(run)
+    events = _until(executor, _ended)
+    expected = [
+        replace(record, training_s=0.0, evaluation_s=0.0)
+        for record in train(run.configuration, tiny_data, run.seed)
+    ]
+    assert _records(events, run.name) == expected
+    assert _ended(events)[0].state == "finished"
+    assert isinstance(events[-1], RunEnded)
+
+
+def test_slots_are_taken_and_given_back(executor: Executor) -> None:
+    n_slots = executor.n_slots
+    assert executor.n_free == n_slots >= 1
+    for trial in range(n_slots):
+        executor.start(_run(trial))
+    assert executor.n_free == 0
+    _until(executor, lambda events: len(_ended(events)) == n_slots)
+    assert executor.n_free == n_slots
+
+
+def test_a_run_that_is_stopped_ends_as_pruned_within_its_cycle(executor: Executor) -> None:
+    run = _run(0, optimizer="rso", cycles=1000)
+    executor.start(run)
+    _until(executor, lambda events: any(isinstance(e, RunProgressed) for e in events))
+    executor.stop(run.name)
+    stopped_at = time.monotonic()
+    (end,) = _ended(_until(executor, _ended))
+    assert end.state == "pruned"
+    assert time.monotonic() - stopped_at < 10
+
+
+def test_a_network_that_raises_fails_its_own_run_alone_in_one_line(executor: Executor) -> None:
+    executor.start(_run(0, "own_networks:raising"))
+    (end,) = _ended(_until(executor, _ended))
+    assert (end.state, end.reason) == ("failed", "RuntimeError: a user's network went wrong")
+    executor.start(_run(1))
+    (end,) = _ended(_until(executor, _ended))
+    assert end.state == "finished"
+
+
+def test_nothing_is_going_on_when_nothing_was_started(executor: Executor) -> None:
+    assert executor.poll(0.01) == []
+
+
+def test_an_actor_that_dies_fails_its_run_and_another_takes_its_place(
+    ray_executor: RayExecutor,
+) -> None:
+    n_slots = ray_executor.n_slots
+    ray_executor.start(_run(0, "own_networks:deadly"))
+    (end,) = _ended(_until(ray_executor, _ended))
+    assert end.state == "failed"
+    assert end.reason is not None
+    assert end.reason.startswith("its actor died")
+    assert "\n" not in end.reason
+    assert ray_executor.n_free == n_slots
+    ray_executor.start(_run(1))
+    (end,) = _ended(_until(ray_executor, _ended))
+    assert end.state == "finished"
+
+
+def test_actors_are_kept_warm_from_run_to_run(ray_executor: RayExecutor) -> None:
+    def seconds(trial: int) -> float:
+        started = time.monotonic()
+        ray_executor.start(_run(trial))
+        _until(ray_executor, _ended)
+        return time.monotonic() - started
+
+    first, second = seconds(0), seconds(1)
+    assert second < first / 2
+
+
+def test_more_cpus_than_the_cluster_has_are_refused(tiny_data: Dataset, cluster: str) -> None:
+    with pytest.raises(InvalidInput, match=r"'resources.cpus_per_run' must be at most 2, .* 1000"):
+        RayExecutor(tiny_data, cpus_per_run=1000, address=cluster)
+
+
+def test_a_gpu_that_is_not_there_is_refused(tiny_data: Dataset, cluster: str) -> None:
+    with pytest.raises(InvalidInput, match=r"'resources.gpus_per_run' must be at most"):
+        RayExecutor(tiny_data, cpus_per_run=1, gpus_per_run=64, address=cluster)
+
+
+def test_concurrency_limits_the_slots(tiny_data: Dataset, cluster: str) -> None:
+    with RayExecutor(tiny_data, cpus_per_run=1, concurrency=1, address=cluster) as executor:
+        assert executor.n_slots == 1
+
+
+def test_without_an_address_ray_is_started_on_this_machine(tiny_data: Dataset) -> None:
+    with RayExecutor(tiny_data, cpus_per_run=1) as executor:
+        assert executor.n_slots == os.cpu_count()
+        executor.start(_run(0))
+        (end,) = _ended(_until(executor, _ended))
+    assert end.state == "finished"
+    assert not ray.is_initialized()
+
+
+def test_a_cluster_that_cannot_be_reached_is_refused_at_once(tiny_data: Dataset) -> None:
+    started = time.monotonic()
+    with pytest.raises(InvalidInput, match="'--address' must be a running Ray cluster"):
+        RayExecutor(tiny_data, cpus_per_run=1, address="127.0.0.1:1")
+    assert time.monotonic() - started < 10
+
+
+def test_stopping_a_run_that_has_ended_does_nothing(executor: Executor) -> None:
+    run = _run(0)
+    executor.start(run)
+    _until(executor, _ended)
+    executor.stop(run.name)
+    assert executor.poll(0.1) == []
