@@ -43,14 +43,15 @@ def accuracy_curves(frames: Frames) -> pd.DataFrame:
 
 
 def accepted_curves(frames: Frames) -> pd.DataFrame:
-    """Share of accepted visits by layer, of the best configuration of each network.
+    """Share of accepted visits by layer, of the best RSO configuration of each network.
 
     Returns:
         `line`, `architecture`, `setting`, `layer`, `layer_index`, `cycle`, `accepted_share` and
-        `sigma` (means over the seeds). Without optimisers that visit no weights.
+        `sigma` (means over the seeds).
     """
     runs = _numbered(frames)
-    layers = frames.layers.merge(runs[runs["is_best"]], on=["sweep", "run"])
+    shown = runs[runs["is_best"] & (runs["optimizer"] == "rso")]
+    layers = frames.layers.merge(shown, on=["sweep", "run"])
     layers = layers.assign(layer_index=layers["layer_index"].astype("int64"))
     keys = ["line", "architecture", "n_parameters", "setting", "layer", "layer_index", "cycle"]
     means = layers.groupby(keys, as_index=False, dropna=False)[["accepted_share", "sigma"]].mean()

@@ -150,8 +150,9 @@ def _times(cost: pd.DataFrame) -> list[str]:
 
 
 def _share(number: int, total: int) -> str:
-    of = f"the {total:,} pairs" if total > 1 else "the one pair"
-    return f"{'none' if number == 0 else f'{number:,}'} of {of}"
+    if total == 1:
+        return f"{number} of 1 pair"
+    return f"{f'{number:,}' if number else 'none'} of the {total:,} pairs"
 
 
 def _signed(points: float) -> str:

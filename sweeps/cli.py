@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from rso_core.errors import InvalidInput
+from rso_core.errors import InvalidInput, reason
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,9 +110,8 @@ def run(
         command=["rso-sweep", *sys.argv[1:]],
         console=_progress_console(),
     )
-    print()
-    print(_first_table(outcome.report))
-    print(f"\nReport: {outcome.report.html}")
+    print(f"\n{outcome.report.tables[0].to_markdown()}\n")
+    print(f"Report: {outcome.report.html}")
     if outcome.progress.n_runs_failed:
         raise typer.Exit(RUNS_FAILED)
 
@@ -166,8 +165,12 @@ def report(folder: _Folder) -> None:
         written = write_report(folder)
     except UnreadableRunFolder as error:
         raise InvalidInput(str(error)) from error
+    except OSError as error:
+        raise InvalidInput(
+            f"'{folder}' must be a folder that can be written ({reason(error)})"
+        ) from error
     for table in written.tables:
-        print(f"{table.title}\n\n{table.to_markdown()}\n")
+        print(f"{table.to_markdown()}\n")
     print(f"Report: {written.html}")
 
 
@@ -218,7 +221,3 @@ def schema() -> None:
 
     print(json.dumps(json_schema(), indent=2))
 
-
-def _first_table(report: object) -> str:
-    tables = report.tables  # type: ignore[attr-defined]
-    return f"{tables[0].title}\n\n{tables[0].to_markdown()}" if tables else "No run has finished."

@@ -64,6 +64,17 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             def no_dropout(input_shape, n_classes):
                 return nn.Sequential(nn.Flatten(), nn.Dropout(0.0), nn.Linear(36, n_classes))
 
+            drawn = []
+
+            class Noisy(nn.Linear):
+                def forward(self, inputs):
+                    if self.training:
+                        drawn.append(torch.rand(()).item())
+                    return super().forward(inputs)
+
+            def noisy(input_shape, n_classes):
+                return nn.Sequential(nn.Flatten(), Noisy(36, n_classes))
+
             def wrong_logits(input_shape, n_classes):
                 return nn.Sequential(nn.Flatten(), nn.Linear(36, n_classes + 1))
 
@@ -158,7 +169,7 @@ def test_another_process_gives_the_same_numbers(small_data: Dataset, tmp_path: P
     configuration = _configuration("rso")
     arguments = [str(tmp_path / "data.pt"), json.dumps(configuration.values()), "2", "5"]
     finished = subprocess.run(
-        [sys.executable, "-c", SUBPROCESS, *arguments],
+        [sys.executable, "-W", "error", "-c", SUBPROCESS, *arguments],
         cwd=Path(rso_core.__file__).parents[1],
         capture_output=True,
         text=True,
@@ -177,6 +188,16 @@ def test_dropout_is_drawn_from_the_runs_own_state(small_data: Dataset, own_code:
         torch.manual_seed(state)
         runs.append(_records(configuration, small_data))
     assert runs[0] == runs[1]
+
+
+def test_a_networks_own_noise_is_drawn_anew_in_every_cycle_and_for_every_seed(
+    small_data: Dataset, own_code: str
+) -> None:
+    configuration = _configuration("sgd", 3, architecture=f"{own_code}:noisy", batch_size=120)
+    for seed in range(3):
+        _records(configuration, small_data, seed)
+    drawn = sys.modules[own_code].drawn
+    assert len(set(drawn)) == len(drawn) == 9
 
 
 def test_two_runs_that_take_turns_do_not_disturb_each_other(

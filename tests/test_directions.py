@@ -1,0 +1,66 @@
+"""The packages depend on each other in one direction, and on no more than they need."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+FORBIDDEN = {
+    "rso_core": {"ray", "optuna", "pandas", "altair", "sweeps", "analysis"},
+    "analysis": {"torch", "torchvision", "ray", "optuna", "sweeps", "rso_core"},
+}
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_imports_nothing_from_above_it(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        assert not _imports(path) & FORBIDDEN[package], path
+
+
+def test_only_the_command_line_and_its_launching_use_the_analysis() -> None:
+    users = {path.name for path in (ROOT / "sweeps").rglob("*.py") if "analysis" in _imports(path)}
+    assert users == {"cli.py", "launch.py", "status_command.py"}
+
+
+def test_only_one_module_knows_ray_and_one_knows_optuna() -> None:
+    def users(library: str) -> set[str]:
+        paths = (ROOT / "sweeps").rglob("*.py")
+        return {path.name for path in paths if library in _imports(path)}
+
+    assert users("ray") == {"ray_executor.py"}
+    assert users("optuna") == {"search.py", "domains.py", "space.py"}
+
+
+def test_no_module_uses_another_s_underscore_names() -> None:
+    for package in ("rso_core", "sweeps", "analysis"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom):
+                    assert not any(name.name.startswith("_") for name in node.names), path
+
+
+def test_help_imports_none_of_the_heavy_libraries() -> None:
+    heavy = ("torch", "ray", "optuna", "pandas", "altair", "pydantic", "yaml")
+    code = (
+        "import sys, sweeps.cli\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
+
+
+def _imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports anywhere, those for type checking included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module.partition(".")[0])
+    return found
