@@ -88,8 +88,9 @@ class ReferenceEngine:
         with torch.inference_mode(), batch_statistics(self._model):
             for visit, delta in enumerate(deltas):
                 weight_index = first_weight + visit
-                images = batches.indices(weight_index)
-                inputs, targets = self._inputs[images], self._targets[images]
+                images = batches.indices(weight_index).to(self._inputs.device)
+                inputs = self._inputs.index_select(0, images)
+                targets = self._targets.index_select(0, images)
                 if decay != 1.0:
                     weights[weight_index] *= decay
                 kept = weights[weight_index].clone()

@@ -220,4 +220,3 @@ def schema() -> None:
     from sweeps.spec import json_schema
 
     print(json.dumps(json_schema(), indent=2))
-

@@ -176,9 +176,7 @@ class _WorkerActor(Worker):
     It finds a user's modules where the driver finds them.
     """
 
-    def __init__(
-        self, data: Dataset, n_threads: int, device: str, search_path: list[str]
-    ) -> None:
+    def __init__(self, data: Dataset, n_threads: int, device: str, search_path: list[str]) -> None:
         sys.path.extend(folder for folder in search_path if folder not in sys.path)
         super().__init__(_with_tensors(data), n_threads, device)
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -16,6 +15,8 @@ from rso_core.errors import InvalidInput
 from rso_core.records import CycleRecord, Progress
 from rso_core.training import TrainingDiverged, train
 from rso_core.validation import sentences
+from sweeps.located_yaml import YamlSyntaxError, read_yaml
+from sweeps.spec import LARGEST_SEED
 
 _DATA = "data."
 
@@ -43,9 +44,10 @@ def train_one(
     Raises:
         InvalidInput: a line for every fault.
     """
-    for field, number, least in (("threads", n_threads, 1), ("seed", seed, 0)):
-        if number < least:
-            raise InvalidInput(f"'--{field}' must be an integer of at least {least}, got {number}")
+    if n_threads < 1:
+        raise InvalidInput(f"'--threads' must be an integer of at least 1, got {n_threads}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InvalidInput(f"'--seed' must be an integer from 0 to {LARGEST_SEED}, got {seed}")
     given = dict(_override(override) for override in overrides)
     options = {key: value for key, value in given.items() if not key.startswith(_DATA)}
     configuration = Configuration.from_values({**values, **options}, cycles)
@@ -71,9 +73,9 @@ def _override(text: str) -> tuple[str, Scalar]:
     if not equals or not key:
         raise InvalidInput(f"'--set' must be KEY=VALUE, got '{text}'")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"'--set {text}' has a value that is not YAML; quote it") from error
+        parsed = read_yaml(value).content
+    except YamlSyntaxError as error:
+        raise InvalidInput(f"'--set {text}' is not valid YAML: {error.problem}") from error
     if isinstance(parsed, list | dict):
         raise InvalidInput(f"'--set {text}' must give one value, got a list or a mapping")
     return key, parsed

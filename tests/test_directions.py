@@ -47,10 +47,7 @@ def test_no_module_uses_another_s_underscore_names() -> None:
 
 def test_help_imports_none_of_the_heavy_libraries() -> None:
     heavy = ("torch", "ray", "optuna", "pandas", "altair", "pydantic", "yaml")
-    code = (
-        "import sys, sweeps.cli\n"
-        f"print([name for name in {heavy} if name in sys.modules])"
-    )
+    code = f"import sys, sweeps.cli\nprint([name for name in {heavy} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert out.stdout.strip() == "[]"
 

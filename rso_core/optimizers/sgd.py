@@ -120,7 +120,7 @@ class _GradientDescent(ABC):
     def _cycle(self, cycle: int) -> CycleOutcome:
         started = last_progress = time.perf_counter()
         n_images = len(self._targets)
-        order = torch.randperm(n_images, generator=self._generator)
+        order = torch.randperm(n_images, generator=self._generator).to(self._inputs.device)
         batches = torch.split(order, self._batch_size)
         loss_sum = 0.0
         with module_modes_restored(self._model):
@@ -143,7 +143,8 @@ class _GradientDescent(ABC):
     def _step(self, images: torch.Tensor) -> float:
         """One update; returns the batch's mean loss before it."""
         self._optimizer.zero_grad()
-        loss = functional.cross_entropy(self._model(self._inputs[images]), self._targets[images])
+        logits = self._model(self._inputs.index_select(0, images))
+        loss = functional.cross_entropy(logits, self._targets[images])
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._scheduler.step()

@@ -201,7 +201,10 @@ def test_every_command_s_help_has_an_example(call: Call, command: str) -> None:
 
 
 BAD_COMMANDS = [
-    (["run", "quickstrt"], "'quickstrt' is neither a preset nor a file; did you mean 'quickstart'?"),
+    (
+        ["run", "quickstrt"],
+        "'quickstrt' is neither a preset nor a file; did you mean 'quickstart'?",
+    ),
     (["run", "none.yaml"], "sweep file 'none.yaml' does not exist"),
     (["run"], "Missing argument 'sweep'; see 'rso-sweep run --help'"),
     (["frobnicate"], "No such command 'frobnicate'; see 'rso-sweep --help'"),
@@ -243,7 +246,7 @@ BAD_COMMANDS = [
     (["train", "--batch-size", "0"], "'batch_size' must be an integer of at least 1, got 0"),
     (["train", "--cycles", "0"], "'cycles' must be an integer of at least 1, got 0"),
     (["train", "--threads", "0"], "'--threads' must be an integer of at least 1, got 0"),
-    (["train", "--seed", "-1"], "'--seed' must be an integer of at least 0, got -1"),
+    (["train", "--seed", "-1"], "'--seed' must be an integer from 0 to 4294967295, got -1"),
     (["train", "--set", "learning_rate"], "'--set' must be KEY=VALUE, got 'learning_rate'"),
     (
         ["train", "--set", "learning_rate=0.1"],

@@ -63,9 +63,7 @@ def _by_rate(run: Run) -> float:
     return rate
 
 
-def test_every_trial_is_told_the_mean_of_its_seeds(
-    sweep: Sweep, spec: Any, scripted: Any
-) -> None:
+def test_every_trial_is_told_the_mean_of_its_seeds(sweep: Sweep, spec: Any, scripted: Any) -> None:
     progress, path = sweep(
         spec(), scripted(lambda run: [0.1, _by_rate(run) + 0.02 * run.seed], n_slots=3)
     )

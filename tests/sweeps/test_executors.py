@@ -70,9 +70,7 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.fixture
-def ray_executor(
-    own_networks: None, tiny_data: Dataset, cluster: str
-) -> Iterator[RayExecutor]:
+def ray_executor(own_networks: None, tiny_data: Dataset, cluster: str) -> Iterator[RayExecutor]:
     with RayExecutor(tiny_data, cpus_per_run=1, address=cluster) as made:
         yield made
 
