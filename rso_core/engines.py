@@ -82,31 +82,34 @@ class ReferenceEngine:
         decay: float,
     ) -> Visits:
         """See `Engine.visit_`."""
-        weights = self._parameters[parameter].detach().view(-1)
-        losses = torch.empty(len(deltas), 3, dtype=torch.float64)
-        chosen = torch.empty(len(deltas), dtype=torch.int8)
+        end = first_weight + len(deltas)
+        weights = self._parameters[parameter].detach().view(-1)[first_weight:end]
+        # a visit moves no weight but its own, so that all candidates are known beforehand
+        kept = weights * decay
+        plus, minus = kept + deltas.to(kept.device), kept - deltas.to(kept.device)
+        candidates = torch.stack([kept, plus, minus], dim=1).tolist()
+        losses: list[list[float]] = []
+        chosen: list[int] = []
         with torch.inference_mode(), batch_statistics(self._model):
-            for visit, delta in enumerate(deltas):
-                weight_index = first_weight + visit
-                images = batches.indices(weight_index).to(self._inputs.device)
+            for visit, weight in enumerate(weights):
+                images = batches.indices(first_weight + visit).to(self._inputs.device)
                 inputs = self._inputs.index_select(0, images)
                 targets = self._targets.index_select(0, images)
-                if decay != 1.0:
-                    weights[weight_index] *= decay
-                kept = weights[weight_index].clone()
-                candidates = (kept, kept + delta, kept - delta)
-                for candidate_index, candidate in enumerate(candidates):
-                    weights[weight_index] = candidate
-                    losses[visit, candidate_index] = self._loss(inputs, targets)
-                choice = choose(losses[visit].tolist())
-                weights[weight_index] = candidates[choice]
-                chosen[visit] = choice
-        return Visits(losses=losses, chosen=chosen)
+                losses.append([])
+                for candidate in candidates[visit]:
+                    weight.fill_(candidate)
+                    losses[visit].append(self._loss(inputs, targets))
+                chosen.append(choose(losses[visit]))
+                weight.fill_(candidates[visit][chosen[visit]])
+        return Visits(
+            losses=torch.tensor(losses, dtype=torch.float64),
+            chosen=torch.tensor(chosen, dtype=torch.int8),
+        )
 
-    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
         # the three candidates see the same batch, so it has to outlive a network's first layer
         logits = self._model(inputs.clone() if self._changes_its_input else inputs)
-        return summed_cross_entropy(logits, targets) / len(targets)
+        return summed_cross_entropy(logits, targets).item() / len(targets)
 
 
 def _changes_its_input(model: nn.Module, inputs: torch.Tensor) -> bool:
