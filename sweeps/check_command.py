@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from rso_core.configuration import Configuration
 from rso_core.datasets import load_dataset
 from sweeps.launch import check_against_data, read_sweep
-from sweeps.search import random_configurations
+from sweeps.search import typical_configurations
 from sweeps.spec import SweepSpec
 from sweeps.work import WorkCounter
-
-_SAMPLE = 200
-"""Random configurations that stand for those of a sampler which chooses as it goes."""
 
 
 def check_lines(sweep: str, overrides: Sequence[str]) -> list[str]:
@@ -49,7 +46,7 @@ def _visits(spec: SweepSpec, work: WorkCounter) -> str:
         )
         return f"{n_visits * n_seeds:,} weight visits, each with three candidates"
     mean = statistics.fmean(
-        work.count(configuration).n_visits for configuration in random_configurations(spec, _SAMPLE)
+        work.count(configuration).n_visits for configuration in typical_configurations(spec)
     )
     n_visits = round(mean * spec.n_trials() * n_seeds)
-    return f"about {n_visits:,} weight visits, to go by {_SAMPLE} random configurations"
+    return f"about {n_visits:,} weight visits, to go by random configurations"

@@ -14,7 +14,7 @@ from sweeps.executors import Executor
 from sweeps.progress import SweepProgress
 from sweeps.run_folder import RunFolder, run_row
 from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed, RunState
-from sweeps.search import Search, Trial
+from sweeps.search import Search, Trial, typical_configurations
 from sweeps.spec import Metric, SweepSpec
 from sweeps.work import WorkCounter
 
@@ -95,7 +95,12 @@ class _Driver:
         self._work = work
         self._display = display
         self._search = Search(spec, folder.journal)
-        self._progress = SweepProgress(spec.n_trials(), len(spec.seeds), spec.objective)
+        self._progress = SweepProgress(
+            n_trials=spec.n_trials(),
+            n_seeds=len(spec.seeds),
+            mean_cost=statistics.fmean(work.count(c).cost for c in typical_configurations(spec)),
+            objective=spec.objective,
+        )
         self._waiting: deque[Run] = deque()
         self._trials: dict[int, _OpenTrial] = {}
 
@@ -121,7 +126,6 @@ class _Driver:
         seeds = self._spec.seeds
         self._trials[trial.number] = _OpenTrial(trial, len(seeds))
         self._waiting.extend(Run(trial.number, seed, trial.configuration) for seed in seeds)
-        self._progress.trial_asked(self._work.count(trial.configuration).cost)
         return True
 
     def _take(self, events: Sequence[RunEvent]) -> None:

@@ -9,6 +9,9 @@ from rso_core.datasets import Dataset
 from sweeps.runs import Run, RunEnded, RunEvent
 from sweeps.worker import Worker
 
+_STOP_S = 10.0
+"""How long a run may take to stop; a network that hangs is left behind."""
+
 
 class Executor(Protocol):
     """Trains runs side by side, as many as it has slots."""
@@ -100,3 +103,4 @@ class InlineExecutor:
     ) -> None:
         if self._running is not None:
             self._worker.stop(self._running)
+            self._worker.wait(_STOP_S)

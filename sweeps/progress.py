@@ -12,6 +12,9 @@ from sweeps.runs import Run
 from sweeps.search import Trial
 from sweeps.spec import Objective
 
+_TOO_EARLY_S = 2.0
+"""Before this there is no pace to go by."""
+
 
 @dataclass(slots=True)
 class RunningRun:
@@ -48,11 +51,13 @@ class SweepProgress:
     Args:
         n_trials: trials that the sweep will have.
         n_seeds: runs of each.
+        mean_cost: of a run, in `Work.cost`'s unit.
         objective: what makes a trial the best.
     """
 
     n_trials: int
     n_seeds: int
+    mean_cost: float
     objective: Objective
     clock: Callable[[], float] = time.monotonic
     n_trials_finished: int = 0
@@ -63,8 +68,6 @@ class SweepProgress:
     running: dict[str, RunningRun] = field(default_factory=dict)
     best: Best | None = None
     started: float = 0.0
-    _cost_asked: float = 0.0
-    _n_asked: int = 0
     _cost_ended: float = 0.0
 
     def __post_init__(self) -> None:
@@ -84,11 +87,6 @@ class SweepProgress:
     def elapsed_s(self) -> float:
         """Since the sweep began."""
         return self.clock() - self.started
-
-    def trial_asked(self, cost: float) -> None:
-        """A trial has been suggested, with runs of that cost each."""
-        self._n_asked += 1
-        self._cost_asked += cost * self.n_seeds
 
     def run_started(self, run: Run, cost: float) -> None:
         """A run is being trained from now on."""
@@ -110,8 +108,6 @@ class SweepProgress:
     def left_s(self) -> float | None:
         """Seconds until the sweep ends, at the pace so far; None while there is none to go by."""
         done = self._cost_ended + sum(r.share_done * r.cost for r in self.running.values())
-        if not done or not self._n_asked or self.elapsed_s < 2:
+        if not done or self.elapsed_s < _TOO_EARLY_S:
             return None
-        # trials that are still to be suggested are taken to be like those so far
-        total = self._cost_asked / self._n_asked * self.n_trials
-        return self.elapsed_s * max(0.0, total / done - 1)
+        return self.elapsed_s * max(0.0, self.mean_cost * self.n_runs / done - 1)

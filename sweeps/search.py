@@ -5,6 +5,7 @@ One process owns it: it alone asks, reports, prunes and tells.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,14 +87,20 @@ class Search:
         self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
 
 
-def random_configurations(spec: SweepSpec, n: int) -> list[Configuration]:
-    """Configurations drawn at random from the space, always the same ones for one sweep file."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.seed))
-    return [
-        Configuration.from_values(spec.space.suggest(study.ask()), spec.budget.cycles)
-        for _ in range(n)
-    ]
+def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configuration]:
+    """Configurations that stand for those of the sweep, always the same for one sweep file.
+
+    A grid's own, evenly spaced where there are more of them; for a sampler, which chooses as it
+    goes, random ones.
+    """
+    if spec.sampler.name == "grid":
+        n = spec.n_trials()
+        points = itertools.islice(spec.space.combinations(), 0, n, math.ceil(n / at_most))
+    else:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.seed))
+        points = (spec.space.suggest(study.ask()) for _ in range(at_most))
+    return [Configuration.from_values(point, spec.budget.cycles) for point in points]
 
 
 _END: Any = object()

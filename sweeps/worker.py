@@ -32,14 +32,21 @@ class Worker:
         self._device = device
         self._events: queue.SimpleQueue[RunEvent] = queue.SimpleQueue()
         self._stopped: set[str] = set()
+        self._thread: threading.Thread | None = None
 
     def start(self, run: Run) -> None:
         """Begins to train; returns at once. The run before must have ended."""
-        threading.Thread(target=self._train, args=(run,), name=run.name, daemon=True).start()
+        self._thread = threading.Thread(target=self._train, args=(run,), name=run.name, daemon=True)
+        self._thread.start()
 
     def stop(self, run: str) -> None:
         """Ends the run of that name as pruned, within a second or so; at once if still to come."""
         self._stopped.add(run)
+
+    def wait(self, timeout_s: float) -> None:
+        """Waits until nothing trains, at most so long: a process must not end under torch."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
 
     def poll(self, timeout_s: float) -> list[RunEvent]:
         """The events since the last poll, in order; waits up to `timeout_s` for the first.

@@ -199,10 +199,9 @@ def test_the_same_seed_suggests_the_same_random_configurations(
 
 def test_time_left_comes_from_the_work_that_is_done(spec: Any) -> None:
     now = [0.0]
-    progress = SweepProgress(4, 1, spec().objective, clock=lambda: now[0])
+    progress = SweepProgress(4, 1, 10.0, spec().objective, clock=lambda: now[0])
     assert progress.left_s() is None
     for trial in range(4):
-        progress.trial_asked(cost=10.0)
         progress.run_started(Run(trial, 0, None), cost=10.0)  # type: ignore[arg-type]
     progress.run_ended(Run(0, 0, None), failed=False)  # type: ignore[arg-type]
     now[0] = 8.0
