@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,7 @@ def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configur
     A grid's own, evenly spaced where there are more of them; for a sampler, which chooses as it
     goes, random ones.
     """
+    points: Iterable[dict[str, Scalar]]
     if spec.sampler.name == "grid":
         n = spec.n_trials()
         points = itertools.islice(spec.space.combinations(), 0, n, math.ceil(n / at_most))
