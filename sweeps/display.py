@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,10 +21,11 @@ _PLAIN_INTERVAL_S = 30.0
 
 
 class LiveDisplay:
-    """A view that is drawn anew in place, with a line above it for every run that ends."""
+    """A view that is drawn anew in place until it is closed; a line above it for every end."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live.start()
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         """See `driver.Display`."""
@@ -36,16 +35,8 @@ class LiveDisplay:
         """See `driver.Display`."""
         self._live.update(_view(progress), refresh=True)
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """See `driver.Display`."""
         self._live.stop()
 
 
@@ -66,16 +57,8 @@ class PlainDisplay:
             self._said = time.monotonic()
             self._console.print(_summary(progress), soft_wrap=True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+    def close(self) -> None:
+        """See `driver.Display`."""
 
 
 def label(configuration: Configuration) -> str:

@@ -33,6 +33,10 @@ class Display(Protocol):
         """Called several times a second."""
         ...
 
+    def close(self) -> None:
+        """Leaves the terminal as it found it."""
+        ...
+
 
 def run_sweep(
     spec: SweepSpec,

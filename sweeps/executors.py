@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from rso_core.datasets import Dataset
 from sweeps.runs import Run, RunEnded, RunEvent
@@ -41,14 +40,7 @@ class Executor(Protocol):
         """
         ...
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Gives back what it holds; runs that are still going are ended without an event."""
         ...
 
@@ -92,15 +84,8 @@ class InlineExecutor:
             self._running = None
         return events
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """See `Executor.close`."""
         if self._running is not None:
             self._worker.stop(self._running)
             self._worker.wait(_STOP_S)

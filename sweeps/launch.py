@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -75,11 +75,12 @@ def launch(
     check_against_data(spec, data, work)
     with console.status("starting Ray") if executor == "ray" else nullcontext():
         running = _executor(spec, executor, data, address)
-    with running:
+    with closing(running):
         folder = RunFolder.create(path, spec, command)
         console.print(_opening(spec, running, executor, path), soft_wrap=True)
         try:
-            with (LiveDisplay if console.is_terminal else PlainDisplay)(console) as display:
+            display = (LiveDisplay if console.is_terminal else PlainDisplay)(console)
+            with closing(display):
                 progress = run_sweep(spec, folder, running, work, display)
         except KeyboardInterrupt:
             console.print(

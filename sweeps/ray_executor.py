@@ -10,8 +10,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import ray
@@ -143,15 +142,8 @@ class RayExecutor:
     def _new_actor(self) -> Any:
         return self._actor_class.remote(self._data, self._n_threads, self._device, sys.path)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """See `Executor.close`; ends Ray too if this executor started it."""
         for actor in [*self._idle, *(slot.actor for slot in self._busy.values())]:
             ray.kill(actor)
         ray.shutdown()

@@ -35,6 +35,9 @@ class _Watched:
     def refresh(self, progress: SweepProgress) -> None:
         assert len(progress.running) <= progress.n_runs
 
+    def close(self) -> None:
+        pass
+
 
 Sweep = Callable[..., tuple[SweepProgress, Path]]
 

@@ -6,6 +6,7 @@ import os
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -71,13 +72,13 @@ def cluster() -> Iterator[str]:
 
 @pytest.fixture
 def ray_executor(own_networks: None, tiny_data: Dataset, cluster: str) -> Iterator[RayExecutor]:
-    with RayExecutor(tiny_data, cpus_per_run=1, address=cluster) as made:
+    with closing(RayExecutor(tiny_data, cpus_per_run=1, address=cluster)) as made:
         yield made
 
 
 @pytest.fixture
 def inline_executor(own_networks: None, tiny_data: Dataset) -> Iterator[InlineExecutor]:
-    with InlineExecutor(tiny_data, n_threads=1) as made:
+    with closing(InlineExecutor(tiny_data, n_threads=1)) as made:
         yield made
 
 
@@ -200,12 +201,14 @@ def test_a_gpu_that_is_not_there_is_refused(tiny_data: Dataset, cluster: str) ->
 
 
 def test_concurrency_limits_the_slots(tiny_data: Dataset, cluster: str) -> None:
-    with RayExecutor(tiny_data, cpus_per_run=1, concurrency=1, address=cluster) as executor:
+    with closing(
+        RayExecutor(tiny_data, cpus_per_run=1, concurrency=1, address=cluster)
+    ) as executor:
         assert executor.n_slots == 1
 
 
 def test_without_an_address_ray_is_started_on_this_machine(tiny_data: Dataset) -> None:
-    with RayExecutor(tiny_data, cpus_per_run=1) as executor:
+    with closing(RayExecutor(tiny_data, cpus_per_run=1)) as executor:
         assert executor.n_slots == os.cpu_count()
         executor.start(_run(0))
         (end,) = _ended(_until(executor, _ended))
