@@ -112,7 +112,7 @@ def run(
     )
     print(f"\n{outcome.report.tables[0].to_markdown()}\n")
     print(f"Report: {outcome.report.html}")
-    if outcome.progress.n_runs_failed:
+    if outcome.progress.n_trials_failed:
         raise typer.Exit(RUNS_FAILED)
 
 
@@ -143,17 +143,21 @@ def train(
     ] = False,
 ) -> None:
     """Train one configuration, without a sweep; a line for every cycle."""
-    from sweeps.train_command import train_one
+    from sweeps.train_command import RunFailed, train_one
 
-    train_one(
-        {"architecture": architecture, "optimizer": optimizer, "batch_size": batch_size},
-        cycles,
-        seed,
-        threads,
-        overrides or (),
-        as_json,
-        _progress_console(),
-    )
+    try:
+        train_one(
+            {"architecture": architecture, "optimizer": optimizer, "batch_size": batch_size},
+            cycles,
+            seed,
+            threads,
+            overrides or (),
+            as_json,
+            _progress_console(),
+        )
+    except RunFailed as error:
+        print(f"rso-sweep: {error}", file=sys.stderr)
+        raise typer.Exit(RUNS_FAILED) from error
 
 
 @app.command(epilog="Example:  rso-sweep report runs/quickstart")

@@ -31,6 +31,10 @@ class LiveDisplay:
         """See `driver.Display`."""
         self._live.console.print(_ended_line(run, ended, last))
 
+    def trial_refused(self, number: int, reason: str) -> None:
+        """See `driver.Display`."""
+        self._live.console.print(_refused_line(number, reason))
+
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
         self._live.update(_view(progress), refresh=True)
@@ -50,6 +54,10 @@ class PlainDisplay:
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         """See `driver.Display`."""
         self._console.print(_ended_line(run, ended, last), soft_wrap=True)
+
+    def trial_refused(self, number: int, reason: str) -> None:
+        """See `driver.Display`."""
+        self._console.print(_refused_line(number, reason), soft_wrap=True)
 
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
@@ -86,6 +94,10 @@ def _ended_line(run: Run, ended: RunEnded, last: CycleRecord | None) -> Text:
     elif last is not None:
         line.append(f"  {_accuracies(last)}", "dim")
     return line
+
+
+def _refused_line(number: int, reason: str) -> Text:
+    return Text.assemble(("FAILED ", "bold red"), f"trial {number:>3}  ", (reason, "red"))
 
 
 def _accuracies(record: CycleRecord) -> str:

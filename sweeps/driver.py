@@ -14,7 +14,7 @@ from sweeps.executors import Executor
 from sweeps.progress import SweepProgress
 from sweeps.run_folder import RunFolder, run_row
 from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed, RunState
-from sweeps.search import Search, Trial, typical_configurations
+from sweeps.search import Search, Trial, UnusableTrial, typical_configurations
 from sweeps.spec import Metric, SweepSpec
 from sweeps.work import WorkCounter
 
@@ -27,6 +27,10 @@ class Display(Protocol):
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         """A run is over; `last` is its last cycle."""
+        ...
+
+    def trial_refused(self, number: int, reason: str) -> None:
+        """A trial's options do not go together: it has failed without a run."""
         ...
 
     def refresh(self, progress: SweepProgress) -> None:
@@ -102,7 +106,7 @@ class _Driver:
         self._progress = SweepProgress(
             n_trials=spec.n_trials(),
             n_seeds=len(spec.seeds),
-            mean_cost=statistics.fmean(work.count(c).cost for c in typical_configurations(spec)),
+            mean_cost=work.mean_cost(typical_configurations(spec)),
             objective=spec.objective,
         )
         self._waiting: deque[Run] = deque()
@@ -117,14 +121,23 @@ class _Driver:
             self._display.refresh(self._progress)
 
     def _start_runs(self) -> None:
-        while self._executor.n_free > 0 and (self._waiting or self._ask()):
+        while self._executor.n_free > 0:
+            if not self._waiting:
+                if not self._ask():
+                    return
+                continue
             run = self._waiting.popleft()
             self._progress.run_started(run, self._work.count(run.configuration).cost)
             self._executor.start(run)
 
     def _ask(self) -> bool:
-        """Takes the next trial of the study; False if there is none."""
-        trial = self._search.ask()
+        """Takes the next trial of the study, if it can be used; False if there is none."""
+        try:
+            trial = self._search.ask()
+        except UnusableTrial as unusable:
+            self._progress.n_trials_failed += 1
+            self._display.trial_refused(unusable.number, unusable.reason)
+            return True
         if trial is None:
             return False
         seeds = self._spec.seeds

@@ -9,7 +9,6 @@ import socket
 import sys
 import warnings
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from ray.exceptions import RayError
 
 from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput, reason
-from sweeps.runs import Run, RunEnded, RunEvent
+from sweeps.runs import Run, RunEnded, RunEvent, now
 from sweeps.worker import Worker
 
 _POLL_S = 5.0
@@ -136,7 +135,7 @@ class RayExecutor:
             host=platform.node(),
             n_threads=self._n_threads,
             started_at=slot.started_at,
-            ended_at=_now(),
+            ended_at=now(),
         )
 
     def _new_actor(self) -> Any:
@@ -149,17 +148,13 @@ class RayExecutor:
         ray.shutdown()
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 @dataclass(slots=True)
 class _Slot:
     """An actor that is training, and the answers that it owes."""
 
     actor: Any
     pending: list[Any]
-    started_at: str = field(default_factory=_now)
+    started_at: str = field(default_factory=now)
 
 
 class _WorkerActor(Worker):

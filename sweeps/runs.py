@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from rso_core.configuration import Configuration
@@ -58,3 +59,8 @@ class RunEnded:
 
 
 RunEvent = RunProgressed | CycleEnded | RunEnded
+
+
+def now() -> str:
+    """The moment, as events state it: ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from rso_core.configuration import Configuration, Scalar
+from rso_core.errors import InvalidInput
 from sweeps.spec import MedianPruning, SweepSpec, TpeSampling
 
 
@@ -29,6 +31,15 @@ class Trial:
     configuration: Configuration
     parameters: dict[str, Scalar]
     """The values of all dimensions of the space that this configuration has, fixed ones too."""
+
+
+class UnusableTrial(Exception):  # noqa: N818  (it names what was found)
+    """A trial whose values are sound one by one but make no configuration together."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(number, reason)
+        self.number = number
+        self.reason = reason
 
 
 class Search:
@@ -53,7 +64,12 @@ class Search:
         self._asked: dict[int, optuna.Trial] = {}
 
     def ask(self) -> Trial | None:
-        """The next configuration; None once the sweep has all its trials."""
+        """The next configuration; None once the sweep has all its trials.
+
+        Raises:
+            UnusableTrial: the next one's options do not go together; the study knows of it, and
+                there may be more after it.
+        """
         point = next(self._points, _END)
         if point is _END:
             return None
@@ -62,8 +78,12 @@ class Search:
             self._study.enqueue_trial(point)
         trial = self._study.ask()
         values = self._spec.space.suggest(trial)
+        try:
+            configuration = Configuration.from_values(values, self._spec.budget.cycles)
+        except InvalidInput as error:
+            self._study.tell(trial, state=TrialState.FAIL)
+            raise UnusableTrial(trial.number, str(error)) from error
         self._asked[trial.number] = trial
-        configuration = Configuration.from_values(values, self._spec.budget.cycles)
         return Trial(trial.number, configuration, values)
 
     def report(self, number: int, value: float, cycle: int) -> bool:
@@ -101,7 +121,11 @@ def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configur
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.seed))
         points = (spec.space.suggest(study.ask()) for _ in range(at_most))
-    return [Configuration.from_values(point, spec.budget.cycles) for point in points]
+    found = []
+    for point in points:
+        with suppress(InvalidInput):  # such a trial will fail at once
+            found.append(Configuration.from_values(point, spec.budget.cycles))
+    return found
 
 
 _END: Any = object()

@@ -11,14 +11,18 @@ from rich.console import Console
 
 from rso_core.configuration import Configuration, Scalar
 from rso_core.datasets import DataOptions, load_dataset
-from rso_core.errors import InvalidInput
+from rso_core.errors import InvalidInput, reason
 from rso_core.records import CycleRecord, Progress
-from rso_core.training import TrainingDiverged, train
+from rso_core.training import train
 from rso_core.validation import sentences
 from sweeps.located_yaml import YamlSyntaxError, read_yaml
 from sweeps.spec import LARGEST_SEED
 
 _DATA = "data."
+
+
+class RunFailed(Exception):  # noqa: N818  (it names what happened)
+    """The run ended before its last cycle; the message is one line for the user."""
 
 
 def train_one(
@@ -43,6 +47,7 @@ def train_one(
 
     Raises:
         InvalidInput: a line for every fault.
+        RunFailed: the training did not get to its end.
     """
     if n_threads < 1:
         raise InvalidInput(f"'--threads' must be an integer of at least 1, got {n_threads}")
@@ -64,8 +69,10 @@ def train_one(
             ):
                 line = json.dumps(asdict(record)) if as_json else _line(record, cycles)
                 print(line, flush=True)
-        except TrainingDiverged as error:
-            raise InvalidInput(f"{error}; try a smaller step or perturbation") from error
+        except InvalidInput:
+            raise
+        except Exception as error:  # a user's network or optimiser may raise anything
+            raise RunFailed(f"the run failed: {reason(error)}") from error
 
 
 def _override(text: str) -> tuple[str, Scalar]:

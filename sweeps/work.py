@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -38,6 +39,11 @@ class WorkCounter:
     def __init__(self, data: Dataset) -> None:
         self._data = data
         self._networks: dict[str, nn.Module] = {}
+
+    def mean_cost(self, configurations: Sequence[Configuration]) -> float:
+        """The mean of their costs; 0 for none."""
+        costs = [self.count(configuration).cost for configuration in configurations]
+        return sum(costs) / max(1, len(costs))
 
     def count(self, configuration: Configuration) -> Work:
         """The work of one run.

@@ -8,13 +8,12 @@ from __future__ import annotations
 import platform
 import queue
 import threading
-from datetime import UTC, datetime
 
 from rso_core.datasets import Dataset
 from rso_core.errors import reason as one_line
 from rso_core.records import Progress
 from rso_core.training import train
-from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed, RunState
+from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed, RunState, now
 
 
 class Worker:
@@ -65,7 +64,7 @@ class Worker:
             return events
 
     def _train(self, run: Run) -> None:
-        started_at = _now()
+        started_at = now()
         state: RunState = "finished"
         reason = None
 
@@ -88,7 +87,7 @@ class Worker:
                     raise _Stopped
         except _Stopped:
             state = "pruned"
-        except Exception as error:  # a user's network may raise anything: its own run alone fails
+        except BaseException as error:  # a user's network may do anything, even leave by sys.exit
             state, reason = "failed", one_line(error)
         self._events.put(
             RunEnded(
@@ -98,14 +97,10 @@ class Worker:
                 host=platform.node(),
                 n_threads=self._n_threads,
                 started_at=started_at,
-                ended_at=_now(),
+                ended_at=now(),
             )
         )
 
 
 class _Stopped(Exception):  # noqa: N818  (a signal, not an error)
     """Leaves the training loop."""
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -158,6 +158,13 @@ def test_train_prints_json_lines_that_hold_the_whole_record(call: Call) -> None:
     assert records[0]["n_images_passed"] == 200
 
 
+def test_train_that_diverges_ends_with_a_line_and_status_1(call: Call) -> None:
+    status, _, err = call(*TRAIN, *SMALL, "--optimizer", "sgd", "--set", "learning_rate=3e38")
+    assert status == 1
+    assert err.startswith("rso-sweep: the run failed: TrainingDiverged: ")
+    assert err.count("\n") == 1
+
+
 def test_check_counts_trials_runs_and_visits(call: Call) -> None:
     status, out, _ = call("check", "smoke")
     assert status == 0

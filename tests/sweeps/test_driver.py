@@ -19,6 +19,7 @@ from sweeps.driver import run_sweep
 from sweeps.progress import SweepProgress
 from sweeps.run_folder import RunFolder
 from sweeps.runs import Run, RunEnded
+from sweeps.space import Space
 from sweeps.spec import SweepSpec
 from sweeps.work import WorkCounter
 
@@ -31,6 +32,9 @@ class _Watched:
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         self.ended.append(run.name)
+
+    def trial_refused(self, number: int, reason: str) -> None:
+        self.ended.append(reason)
 
     def refresh(self, progress: SweepProgress) -> None:
         assert len(progress.running) <= progress.n_runs
@@ -198,6 +202,24 @@ def test_the_same_seed_suggests_the_same_random_configurations(
         return [_by_rate(run) for run in executor.started]
 
     assert drawn("a", 1) == drawn("b", 1) != drawn("c", 2)
+
+
+def test_a_trial_whose_options_do_not_go_together_fails_alone(
+    sweep: Sweep, spec: Any, scripted: Any
+) -> None:
+    sound = spec("sampler=random", "trials=20")
+    # a sweep file's check finds this; of a large space it sees only a part
+    space = Space.from_mapping(
+        sound.space.to_mapping() | {"nesterov": (False, True), "momentum": (0.0, 0.9)}
+    )
+    progress, path = sweep(
+        sound.model_copy(update={"space": space}), scripted(lambda run: [0.1, 0.2])
+    )
+    refused = [t for t in _study(path).trials if t.state == TrialState.FAIL]
+    assert refused
+    assert all(t.params["nesterov"] and t.params["momentum"] == 0 for t in refused)
+    assert progress.n_trials_failed == len(refused)
+    assert progress.n_trials_ended == 20
 
 
 def test_time_left_comes_from_the_work_that_is_done(spec: Any) -> None:

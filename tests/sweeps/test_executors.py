@@ -44,8 +44,15 @@ class Deadly(Network):
     def misbehave(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
+class Leaving(Network):
+    def misbehave(self):
+        raise SystemExit("gone")
+
 def raising():
     return Raising()
+
+def leaving():
+    return Leaving()
 
 def deadly():
     return Deadly()
@@ -150,10 +157,24 @@ def test_a_run_that_is_stopped_ends_as_pruned_within_its_cycle(executor: Executo
     assert time.monotonic() - stopped_at < 10
 
 
-def test_a_network_that_raises_fails_its_own_run_alone_in_one_line(executor: Executor) -> None:
-    executor.start(_run(0, "own_networks:raising"))
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        ("own_networks:raising", "RuntimeError: a user's network went wrong"),
+        ("own_networks:leaving", "SystemExit: gone"),
+        ("own_networks:missing", "InvalidInput: 'architecture' must name a function of module"),
+    ],
+)
+def test_a_network_that_misbehaves_fails_its_own_run_alone_in_one_line(
+    executor: Executor, network: str, reason: str
+) -> None:
+    run = replace(_run(0), configuration=replace(_run(0).configuration, architecture=network))
+    executor.start(run)
     (end,) = _ended(_until(executor, _ended))
-    assert (end.state, end.reason) == ("failed", "RuntimeError: a user's network went wrong")
+    assert end.state == "failed"
+    assert end.reason is not None
+    assert end.reason.startswith(reason)
+    assert "\n" not in end.reason
     executor.start(_run(1))
     (end,) = _ended(_until(executor, _ended))
     assert end.state == "finished"
