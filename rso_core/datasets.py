@@ -51,7 +51,12 @@ class Dataset:
 class DataOptions(BaseModel):
     """Which data, and how it is split. The same options always give the same parts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,  # for the sweep file's JSON schema
+    )
 
     name: str = "mnist"
     """One of `DATASETS`, or a user's `package.module:function`; see `load_dataset`."""

@@ -42,7 +42,7 @@ def _visits(spec: SweepSpec, work: WorkCounter) -> str:
     if spec.sampler.name == "grid":
         n_visits = sum(
             work.count(Configuration.from_values(values, spec.budget.cycles)).n_visits
-            for values in itertools.islice(spec.space.combinations(), spec.n_trials())
+            for values in itertools.islice(spec.space.grid(), spec.n_trials())
         )
         return f"{n_visits * n_seeds:,} weight visits, each with three candidates"
     mean = statistics.fmean(

@@ -15,6 +15,8 @@ from rso_core.errors import InvalidInput, reason
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from analysis import Report
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -77,6 +79,20 @@ def _refuse(*problems: str) -> NoReturn:
     sys.exit(BAD_INPUT)
 
 
+def _write_report(folder: Path) -> Report:
+    from analysis import UnreadableRunFolder, write_report
+
+    try:
+        return write_report(folder)
+    except UnreadableRunFolder as error:
+        raise InvalidInput(str(error)) from error
+    except OSError as error:
+        raise InvalidInput(
+            f"'{folder}' must be a folder that can be written ({reason(error)}); "
+            f"`rso-sweep report {folder}` writes the report once it is"
+        ) from error
+
+
 def _progress_console() -> Console:
     from rich.console import Console
 
@@ -101,6 +117,7 @@ def run(
     """Run a sweep: train its configurations, print the comparison, write the report."""
     from sweeps.launch import launch
 
+    console = _progress_console()
     outcome = launch(
         sweep,
         out=out,
@@ -108,10 +125,12 @@ def run(
         executor=executor.value,
         address=address,
         command=["rso-sweep", *sys.argv[1:]],
-        console=_progress_console(),
+        console=console,
     )
-    print(f"\n{outcome.report.tables[0].to_markdown()}\n")
-    print(f"Report: {outcome.report.html}")
+    with console.status("writing the report"):
+        written = _write_report(outcome.folder)
+    print(f"\n{written.tables[0].to_markdown()}\n")
+    print(f"Report: {written.html}")
     if outcome.progress.n_trials_failed:
         raise typer.Exit(RUNS_FAILED)
 
@@ -163,16 +182,7 @@ def train(
 @app.command(epilog="Example:  rso-sweep report runs/quickstart")
 def report(folder: _Folder) -> None:
     """Write the comparison tables, charts and report.html of a run folder."""
-    from analysis import UnreadableRunFolder, write_report
-
-    try:
-        written = write_report(folder)
-    except UnreadableRunFolder as error:
-        raise InvalidInput(str(error)) from error
-    except OSError as error:
-        raise InvalidInput(
-            f"'{folder}' must be a folder that can be written ({reason(error)})"
-        ) from error
+    written = _write_report(folder)
     for table in written.tables:
         print(f"{table.to_markdown()}\n")
     print(f"Report: {written.html}")

@@ -156,7 +156,7 @@ class _Driver:
                 self._cycle_ended(running.run, event.record)
             else:
                 self._display.run_ended(running.run, event, running.last)
-                self._progress.run_ended(running.run, failed=event.state == "failed")
+                self._progress.run_ended(running.run)
                 self._run_ended(running.run, event)
 
     def _write(self, events: Sequence[RunEvent]) -> None:

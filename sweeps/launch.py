@@ -1,4 +1,4 @@
-"""From a sweep's name to its report: what `rso-sweep run` does."""
+"""From a sweep's name to its records: what `rso-sweep run` does before the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.console import Console
 
@@ -24,9 +24,6 @@ from sweeps.spec import SweepSpec
 from sweeps.sweep_file import load_sweep, parse_sweep
 from sweeps.work import WorkCounter
 
-if TYPE_CHECKING:
-    from analysis.report import Report
-
 ExecutorName = Literal["ray", "inline"]
 
 
@@ -36,7 +33,6 @@ class Outcome:
 
     folder: Path
     progress: SweepProgress
-    report: Report
 
 
 def launch(
@@ -49,7 +45,7 @@ def launch(
     command: Sequence[str],
     console: Console,
 ) -> Outcome:
-    """Runs a sweep from its file to its report.
+    """Runs a sweep from its file to its last record.
 
     Args:
         sweep: a preset's name, or a sweep file.
@@ -90,11 +86,7 @@ def launch(
             )
             raise
     console.print(_closing(progress), soft_wrap=True)
-    with console.status("writing the report"):
-        from analysis import write_report  # pandas and altair: not before they are needed
-
-        report = write_report(path)
-    return Outcome(path, progress, report)
+    return Outcome(path, progress)
 
 
 def read_sweep(sweep: str, overrides: Sequence[str] = ()) -> SweepSpec:

@@ -63,8 +63,6 @@ class SweepProgress:
     n_trials_finished: int = 0
     n_trials_pruned: int = 0
     n_trials_failed: int = 0
-    n_runs_ended: int = 0
-    n_runs_failed: int = 0
     running: dict[str, RunningRun] = field(default_factory=dict)
     best: Best | None = None
     started: float = 0.0
@@ -92,11 +90,9 @@ class SweepProgress:
         """A run is being trained from now on."""
         self.running[run.name] = RunningRun(run, cost)
 
-    def run_ended(self, run: Run, *, failed: bool) -> None:
+    def run_ended(self, run: Run) -> None:
         """A run is over."""
         self._cost_ended += self.running.pop(run.name).cost
-        self.n_runs_ended += 1
-        self.n_runs_failed += failed
 
     def trial_finished(self, trial: Trial, value: float) -> None:
         """A trial has its objective."""

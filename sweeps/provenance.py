@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
     """
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(command),
+        "command": shlex.join(command),
         "versions": {"python": platform.python_version()} | _versions(),
         "machine": {
             "host": platform.node(),

@@ -23,8 +23,6 @@ from sweeps.worker import Worker
 
 _POLL_S = 5.0
 """How long an actor waits for an event before it answers a poll with nothing."""
-
-
 _CONNECT_S = 5.0
 """How long a cluster may take to answer."""
 

@@ -116,7 +116,7 @@ def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configur
     points: Iterable[dict[str, Scalar]]
     if spec.sampler.name == "grid":
         n = spec.n_trials()
-        points = itertools.islice(spec.space.combinations(), 0, n, math.ceil(n / at_most))
+        points = itertools.islice(spec.space.grid(), 0, n, math.ceil(n / at_most))
     else:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.seed))
@@ -134,7 +134,7 @@ _END: Any = object()
 def _points(spec: SweepSpec) -> Iterator[dict[str, Scalar] | None]:
     """For each trial to come: its point in the space, or None where the sampler chooses it."""
     if spec.sampler.name == "grid":
-        yield from spec.space.grid()[: spec.n_trials()]
+        yield from itertools.islice(spec.space.grid(), spec.n_trials())
     else:
         for _ in range(spec.n_trials()):
             yield None

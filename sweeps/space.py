@@ -41,22 +41,20 @@ class Space:
         options = self.options_of(str(values["optimizer"]))
         return values | {d.name: d.domain.suggest(d.name, trial) for d in options}
 
-    def grid(self) -> list[dict[str, Scalar]]:
+    def grid(self) -> Iterator[dict[str, Scalar]]:
         """Every combination once, as `suggest` gives them; the last dimension varies fastest.
 
         Raises:
-            InvalidInput: a range without a step.
+            InvalidInput: a range without a step; at once, not when the first is taken.
         """
         problems = [unlistable(dimension.name) for dimension in self.unlistable_dimensions()]
         if problems:
             raise InvalidInput(*problems)
-        return list(self.combinations())
-
-    def combinations(self) -> Iterator[dict[str, Scalar]]:
-        """What `grid` lists, one after the other; every range must have a step."""
-        for main in _combinations(self.main_dimensions()):
-            for options in _combinations(self.options_of(str(main["optimizer"]))):
-                yield main | options
+        return (
+            main | options
+            for main in _combinations(self.main_dimensions())
+            for options in _combinations(self.options_of(str(main["optimizer"])))
+        )
 
     def n_combinations(self) -> int | None:
         """Length of `grid`, without listing it; None where a range has no step."""

@@ -10,7 +10,7 @@ import queue
 import threading
 
 from rso_core.datasets import Dataset
-from rso_core.errors import reason as one_line
+from rso_core.errors import reason
 from rso_core.records import Progress
 from rso_core.training import train
 from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed, RunState, now
@@ -66,7 +66,7 @@ class Worker:
     def _train(self, run: Run) -> None:
         started_at = now()
         state: RunState = "finished"
-        reason = None
+        failure = None
 
         def on_progress(progress: Progress) -> None:
             if run.name in self._stopped:
@@ -88,12 +88,12 @@ class Worker:
         except _Stopped:
             state = "pruned"
         except BaseException as error:  # a user's network may do anything, even leave by sys.exit
-            state, reason = "failed", one_line(error)
+            state, failure = "failed", reason(error)
         self._events.put(
             RunEnded(
                 run=run.name,
                 state=state,
-                reason=reason,
+                reason=failure,
                 host=platform.node(),
                 n_threads=self._n_threads,
                 started_at=started_at,

@@ -23,9 +23,9 @@ def test_a_package_imports_nothing_from_above_it(package: str) -> None:
         assert not _imports(path) & FORBIDDEN[package], path
 
 
-def test_only_the_command_line_and_its_launching_use_the_analysis() -> None:
+def test_only_the_command_line_uses_the_analysis() -> None:
     users = {path.name for path in (ROOT / "sweeps").rglob("*.py") if "analysis" in _imports(path)}
-    assert users == {"cli.py", "launch.py", "status_command.py"}
+    assert users == {"cli.py", "status_command.py"}
 
 
 def test_only_one_module_knows_ray_and_one_knows_optuna() -> None:

@@ -74,9 +74,6 @@ class RSOOptions(BaseModel):
     batch_drawing: Drawing = Field(
         default="fresh", description="A fresh batch for every weight, or one of the coarser ways."
     )
-    engine: Literal["reference"] = Field(
-        default="reference", description="What computes the losses."
-    )
 
     @field_validator("sigma")
     @classmethod

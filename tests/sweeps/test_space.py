@@ -46,7 +46,7 @@ def test_an_option_exists_only_under_the_optimisers_that_have_it() -> None:
 
 
 def test_the_grid_has_every_combination_once_with_only_the_options_that_exist() -> None:
-    grid = MIXED.grid()
+    grid = list(MIXED.grid())
 
     main = [
         {"architecture": architecture, "batch_size": 256, "optimizer": optimizer}
@@ -167,7 +167,7 @@ def test_what_is_suggested_is_accepted_and_lies_in_the_space(sampler: str) -> No
 def test_a_grid_point_can_be_enqueued_in_a_study_and_is_suggested_back() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    grid = MIXED.grid()
+    grid = list(MIXED.grid())
     for values in grid:
         study.enqueue_trial(values)
 
