@@ -42,7 +42,7 @@ def drawn(
 
 def seen(batches: Batches) -> list[list[int]]:
     """The images of every visit."""
-    return [batches.indices(visit).tolist() for visit in range(len(batches.starts))]
+    return [batches.indices(visit).tolist() for visit in range(len(batches.drawn))]
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS)
@@ -52,8 +52,8 @@ def test_every_batch_is_full_and_holds_no_image_twice(
 ) -> None:
     n_images, batch_size = size
     for layer in drawn(drawing, size, seed, n_visits, n_layers=2, n_cycles=1)[0]:
-        assert layer.order.dtype == layer.starts.dtype == torch.int64
-        assert len(layer.starts) == n_visits
+        assert layer.images.dtype == layer.drawn.dtype == torch.int64
+        assert len(layer.drawn) == n_visits
         for images in seen(layer):
             assert len(set(images)) == len(images) == batch_size
             assert set(images) <= set(range(n_images))
@@ -61,14 +61,15 @@ def test_every_batch_is_full_and_holds_no_image_twice(
 
 @pytest.mark.parametrize("drawing", DRAWINGS)
 @given(size=sizes(), seed=seeds)
-def test_an_order_is_a_permutation_followed_by_its_beginning(
+def test_the_batches_of_a_layer_are_as_many_as_fit_and_disjoint(
     drawing: Drawing, size: tuple[int, int], seed: int
 ) -> None:
     n_images, batch_size = size
     [[layer]] = drawn(drawing, size, seed, n_visits=3, n_layers=1, n_cycles=1)
-    order = layer.order.tolist()
-    assert sorted(order[:n_images]) == list(range(n_images))
-    assert order[n_images:] == order[: batch_size - 1]
+    assert layer.images.shape == (n_images // batch_size, batch_size)
+    assert layer.batch_size == batch_size
+    images = layer.images.flatten().tolist()
+    assert len(set(images)) == len(images)
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS)
@@ -113,33 +114,18 @@ def test_a_batch_of_all_images_holds_each_of_them(drawing: Drawing) -> None:
 
 
 @given(size=sizes(), seed=seeds, n_visits=visits)
-def test_fresh_deals_all_images_once_before_any_repeats(
+def test_fresh_deals_the_batches_in_turn_again_and_again(
     size: tuple[int, int], seed: int, n_visits: int
 ) -> None:
     n_images, batch_size = size
-    dealt = [
-        image for images in seen(drawer("fresh", *size, seed).layer(n_visits)) for image in images
-    ]
-    assert len(dealt) == n_visits * batch_size
-    for start in range(0, len(dealt), n_images):
-        a_pass = dealt[start : start + n_images]
-        assert len(set(a_pass)) == len(a_pass)
-        assert a_pass == dealt[: len(a_pass)]  # the next pass goes through the same order
-
-
-@given(size=sizes(), seed=seeds)
-def test_fresh_windows_follow_one_another_and_wrap_round(size: tuple[int, int], seed: int) -> None:
-    n_images, batch_size = size
-    layer = drawer("fresh", *size, seed).layer(2 * n_images)
-    steps = torch.diff(layer.starts) % n_images
-    assert layer.starts[0] == 0
-    assert set(steps.tolist()) == {batch_size % n_images}
-    assert 0 <= layer.starts.min() <= layer.starts.max() < n_images
+    layer = drawer("fresh", *size, seed).layer(n_visits)
+    n_batches = n_images // batch_size
+    assert layer.drawn.tolist() == [visit % n_batches for visit in range(n_visits)]
 
 
 def test_fresh_shuffles_anew_for_every_layer() -> None:
     source = drawer("fresh", 1000, 10)
-    orders = [tuple(source.layer(5).order.tolist()) for _ in range(4)]
+    orders = [tuple(source.layer(5).images.flatten().tolist()) for _ in range(4)]
     assert len(set(orders)) == 4
 
 
@@ -159,16 +145,16 @@ def test_with_replacement_draws_from_disjoint_batches_that_stay_the_same(
 
 
 def test_with_replacement_draws_every_batch_about_equally_often() -> None:
-    starts = drawer("with_replacement", 43, 10).layer(40_000).starts
-    batches, counts = starts.unique(return_counts=True)
-    assert batches.tolist() == [0, 10, 20, 30]
+    drawn = drawer("with_replacement", 43, 10).layer(40_000).drawn
+    batches, counts = drawn.unique(return_counts=True)
+    assert batches.tolist() == [0, 1, 2, 3]
     # five standard deviations of a binomial count
     assert (counts - 10_000).abs().max() < 5 * (40_000 * 0.25 * 0.75) ** 0.5
 
 
 def test_with_replacement_draws_independently_for_every_visit_and_layer() -> None:
     source = drawer("with_replacement", 100, 10)
-    first, second = source.layer(200).starts, source.layer(200).starts
+    first, second = source.layer(200).drawn, source.layer(200).drawn
     assert not torch.equal(first, second)
     assert (torch.diff(first) == 0).any()
 
@@ -211,7 +197,7 @@ def test_cycle_deals_disjoint_batches_to_successive_cycles_then_shuffles(
 @pytest.mark.parametrize("drawing", ["layer", "cycle"])
 def test_a_new_pass_has_a_new_order(drawing: Drawing) -> None:
     cycles = drawn(drawing, (100, 40), 0, 1, n_layers=1, n_cycles=4)
-    orders = [cycle[0].order.tolist() for cycle in cycles]
+    orders = [cycle[0].images.tolist() for cycle in cycles]
     assert orders[0] == orders[1] != orders[2] == orders[3]
 
 
@@ -223,4 +209,4 @@ def _is_dealt_in_passes(dealt: list[Batches], size: tuple[int, int]) -> None:
         a_pass = dealt[first : first + n_in_a_pass]
         images = [image for batch in a_pass for image in batch.indices(0).tolist()]
         assert len(set(images)) == len(images)
-        assert all(torch.equal(batch.order, a_pass[0].order) for batch in a_pass)
+        assert all(torch.equal(batch.images, a_pass[0].images) for batch in a_pass)

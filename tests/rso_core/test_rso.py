@@ -93,7 +93,9 @@ class _AlgorithmOne:
                 order = torch.randperm(n, generator=self.generator)
                 deltas = torch.randn(len(weights), generator=self.generator) * (sigma * annealed)
                 for j in range(len(weights)):  # line 6
-                    batch = order[torch.arange(j * batch_size, (j + 1) * batch_size) % n]
+                    batch = order[: n // batch_size * batch_size].view(-1, batch_size)[
+                        j % (n // batch_size)
+                    ]
                     x, labels = self.inputs[batch], self.targets[batch]
                     old = weights[j].clone()
                     losses = []
