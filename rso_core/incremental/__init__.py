@@ -1,0 +1,1 @@
+"""The engines that compute only what a changed weight changes."""
