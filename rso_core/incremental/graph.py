@@ -294,12 +294,13 @@ class _Reader:
         return value
 
     def _pool_function(self, kind: Kind, node: fx.Node, value: _Value) -> _Value:
-        given = {**dict(zip(("kernel_size", "stride", "padding"), node.args[1:], strict=False)),
-                 **node.kwargs}  # fmt: skip
-        if given.keys() - {"input", "kernel_size", "stride", "padding"} or len(node.args) > 4:
+        given = _POOL_DEFAULTS | dict(zip(_POOL_DEFAULTS, node.args[1:], strict=False))
+        given |= {key: option for key, option in node.kwargs.items() if key != "input"}
+        options = {key: given[key] for key in ("dilation", "ceil_mode", "return_indices")}
+        if options != {key: _POOL_DEFAULTS[key] for key in options} or "divisor_override" in given:
             raise UnsupportedNetwork(f"'{_name(node)}' is called with options")
-        kernel, padding = given["kernel_size"], given.get("padding", 0)
-        stride = given.get("stride") or kernel
+        kernel, padding = given["kernel_size"], given["padding"]
+        stride = given["stride"] or kernel
         if kind is Kind.MAX_POOL:
             return self._max_pool(value, kernel, stride, padding, 1, False)
         return self._average_pool(value, kernel, stride, padding, False, None)
@@ -429,6 +430,16 @@ _POOL_FUNCTIONS: dict[object, Kind] = {
     functional.avg_pool2d: Kind.AVERAGE_POOL,
     functional.max_pool2d: Kind.MAX_POOL,
     torch.max_pool2d: Kind.MAX_POOL,
+}
+
+# of functional.max_pool2d, in the order of its arguments
+_POOL_DEFAULTS: dict[str, Any] = {
+    "kernel_size": None,
+    "stride": None,
+    "padding": 0,
+    "dilation": 1,
+    "ceil_mode": False,
+    "return_indices": False,
 }
 
 _PLAIN_FUNCTIONS: dict[str, tuple[object, ...]] = {
