@@ -1,0 +1,96 @@
+"""The engine that computes only what a changed weight changes, on the processor."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from rso_core.batches import Batches
+from rso_core.engines import Visits
+from rso_core.incremental.graph import UnsupportedNetwork, network_graph
+from rso_core.incremental.session import Arena, ChannelSession, Session, Threads
+
+DEFAULT_MEMORY_BYTES = 6 * 2**30
+"""What an engine keeps of the batches at most, if nothing else is said."""
+
+
+class IncrementalEngine:
+    """Makes the reference engine's decisions at a fraction of its work; see `Engine`.
+
+    Args:
+        model: its parameters are moved; on the CPU, in float32.
+        inputs: [n, *input_shape] float32; may be read-only memory, and is not copied if it is
+            contiguous.
+        targets: [n] int64.
+        n_threads: how many threads the visits use, at least 1; the losses do not depend on it.
+        memory_bytes: how much may be kept of the batches' activations; with less, more is
+            computed anew. None for `DEFAULT_MEMORY_BYTES`.
+
+    Raises:
+        UnsupportedNetwork: the network or its data hold something that the engine does not know.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        n_threads: int = 1,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self._parameters = dict(model.named_parameters())
+        for tensor in (inputs, *self._parameters.values()):
+            if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
+                raise UnsupportedNetwork(
+                    f"it holds {tensor.dtype} on {tensor.device}, not torch.float32 on the CPU"
+                )
+        self._graph = network_graph(model, tuple(inputs.shape[1:]))
+        self._inputs = inputs.detach().reshape(len(inputs), -1).contiguous().numpy().view()
+        self._inputs.flags.writeable = False  # so that all inputs have one type to the compiler
+        self._targets = np.ascontiguousarray(targets.numpy())
+        self._memory_bytes = DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes
+        self._threads = Threads(n_threads)
+        self._arena = Arena()
+        self._session: Session | None = None
+        self._parameter = ""
+        self._batches: Batches | None = None
+        self._next_weight = 0
+        self._known: dict[str, torch.Tensor] = {}
+
+    def visit_(
+        self,
+        parameter: str,
+        first_weight: int,
+        deltas: torch.Tensor,
+        batches: Batches,
+        decay: float,
+    ) -> Visits:
+        """See `Engine.visit_`."""
+        session = self._session_for(parameter, first_weight, batches)
+        end = first_weight + len(deltas)
+        losses, chosen = session.visit(
+            first_weight, deltas.numpy(), batches.drawn[first_weight:end].numpy(), decay
+        )
+        self._next_weight = end
+        self._known = {name: p.detach().clone() for name, p in self._parameters.items()}
+        return Visits(losses=torch.from_numpy(losses), chosen=torch.from_numpy(chosen))
+
+    def _session_for(self, parameter: str, first_weight: int, batches: Batches) -> Session:
+        """The session that goes on, or a new one where anything has changed."""
+        goes_on = (
+            self._session is not None
+            and (parameter, first_weight) == (self._parameter, self._next_weight)
+            and batches is self._batches
+            and all(torch.equal(p, self._known[name]) for name, p in self._parameters.items())
+        )
+        if not goes_on:
+            self._session = None  # its memory is used again
+            self._session = ChannelSession(
+                self._graph, parameter, self._parameters, batches, self._inputs, self._targets,
+                self._threads, self._arena, self._memory_bytes,
+            )  # fmt: skip
+            self._parameter, self._batches = parameter, batches
+        assert self._session is not None
+        return self._session
