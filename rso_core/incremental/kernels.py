@@ -27,6 +27,10 @@ from rso_core.incremental.simd import LANES
 compiled: Callable[..., Any] = njit(nogil=True, error_model="numpy")
 """Compiles a function that is only called from compiled code."""
 
+merged: Callable[..., Any] = njit(nogil=True, error_model="numpy", inline="always")
+"""Compiles a function as a part of its callers. Every level of calls is optimised once more, with
+all that it calls, so that few levels compile faster."""
+
 IDENTITY, RELU, LEAKY_RELU, HARDTANH, THRESHOLD, SIGMOID, TANH, SILU, ELU, SOFTPLUS, GELU = range(
     11
 )
@@ -54,8 +58,9 @@ def _block_of_rows(n_outputs: int, n_pixels: int) -> Any:
     @compiled
     def kernel(
         memory, source, source_plane, source_row, target, target_plane, target_row, kept,
-        weights, weight, weight_plane, bias, n_inputs, kernel_size, steps, height, first, end,
+        weight, weight_plane, bias, n_inputs, kernel_size, steps, height, first, end,
     ):  # fmt: skip  # type: ignore[no-untyped-def]
+        simd.never_inline()
         n_rows, n_columns = kernel_size
         step_y, step_x, tap_y, tap_x = steps
         for y in range(height):
@@ -65,7 +70,7 @@ def _block_of_rows(n_outputs: int, n_pixels: int) -> Any:
                     at = kept + place - target
                     sums = load_block(memory, at, target_plane, LANES, n_outputs, n_pixels)
                 elif bias >= 0:
-                    sums = broadcast_block(weights, bias, n_outputs, n_pixels)
+                    sums = broadcast_block(memory, bias, n_outputs, n_pixels)
                 else:
                     sums = zero_block(n_outputs, n_pixels)
                 corner = source + y * step_y * source_row + x * step_x * LANES
@@ -75,7 +80,7 @@ def _block_of_rows(n_outputs: int, n_pixels: int) -> Any:
                         at = corner + channel * source_plane + row * tap_y * source_row
                         for _ in range(n_columns):
                             sums = multiply_add_block(
-                                sums, weights, w, memory, at, step_x * LANES, n_outputs, n_pixels
+                                sums, memory, w, memory, at, step_x * LANES, n_outputs, n_pixels
                             )
                             at += tap_x * LANES
                             w += n_outputs
@@ -90,20 +95,20 @@ _rows_2x4, _rows_2x1 = _block_of_rows(2, 4), _block_of_rows(2, 1)
 _rows_1x4, _rows_1x1 = _block_of_rows(1, 4), _block_of_rows(1, 1)
 
 
-@compiled
+@merged
 def convolve(
     memory, source, source_plane, source_row, target, target_plane, target_row, kept,
-    weights, weight, bias, n_inputs, n_outputs, kernel_size, steps, height, width,
+    weight, bias, n_inputs, n_outputs, kernel_size, steps, height, width,
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     """target = kept (or the bias) + the convolution of the source.
 
     Args:
-        memory: the flat array that holds source, target and kept.
+        memory: the flat array that holds everything.
         source: offset of the top left tap of the first output pixel.
         source_plane, source_row, target_plane, target_row: steps between channels and rows.
         kept: offset of what is added to, with the target's steps; -1 for the bias.
-        weights: packed as `packed_weights` describes.
-        weight, bias: offsets in weights; the bias is -1 where there is none.
+        weight: offset of the weights, packed as `packed_weights` describes.
+        bias: offset; -1 where there is none.
         n_inputs, n_outputs: channels.
         kernel_size: (rows, columns).
         steps: strides (vertical, horizontal) and dilations (vertical, horizontal).
@@ -124,38 +129,38 @@ def convolve(
         if n == 8:
             if even > 0:
                 _rows_8x2(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, 0, even)  # fmt: skip
             if even < width:
                 _rows_8x1(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, even, width)  # fmt: skip
         elif n == 4:
             if even > 0:
                 _rows_4x4(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, 0, even)  # fmt: skip
             if even < width:
                 _rows_4x1(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, even, width)  # fmt: skip
         elif n == 2:
             if even > 0:
                 _rows_2x4(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, 0, even)  # fmt: skip
             if even < width:
                 _rows_2x1(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, even, width)  # fmt: skip
         else:
             if even > 0:
                 _rows_1x4(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, 0, even)  # fmt: skip
             if even < width:
                 _rows_1x1(memory, source, source_plane, source_row, to, target_plane, target_row,
-                          add_to, weights, w, weight_plane, b, n_inputs, kernel_size, steps,
+                          add_to, w, weight_plane, b, n_inputs, kernel_size, steps,
                           height, even, width)  # fmt: skip
         done += n
 
@@ -245,20 +250,21 @@ def _normal_distribution(x):  # type: ignore[no-untyped-def]
 @compiled
 def transform(
     memory, source, source_plane, source_row, target, target_plane, target_row,
-    n_channels, height, width, affine, scales, function, first, second,
+    n_channels, height, width, scales, function, first, second,
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     """target = function(scale x source + shift), the scale and shift of each channel.
 
     Args:
-        affine: [..] float32, of which scale and shift of channel c are at scales + 2 c and after.
-        scales: an offset; -1 for neither scale nor shift.
+        scales: offset of the first channel's scale, its shift, the second's scale and so on; -1
+            for neither.
         function: a code; first and second are its arguments.
     """
+    simd.never_inline()
     for channel in range(n_channels):
         scale, shift = simd.broadcast(np.float32(1.0)), simd.zero()
         if scales >= 0:
-            scale = simd.broadcast(affine[scales + 2 * channel])
-            shift = simd.broadcast(affine[scales + 2 * channel + 1])
+            scale = simd.broadcast(memory[scales + 2 * channel])
+            shift = simd.broadcast(memory[scales + 2 * channel + 1])
         for y in range(height):
             at = source + channel * source_plane + y * source_row
             to = target + channel * target_plane + y * target_row
@@ -285,6 +291,7 @@ def add_planes(
     target, target_plane, target_row, n_channels, height, width,
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     """target = left + sign x right; sign is 1 or -1."""
+    simd.never_inline()
     factor = simd.broadcast(np.float32(sign))
     for channel in range(n_channels):
         for y in range(height):
@@ -299,6 +306,7 @@ def add_planes(
 @compiled
 def zero_border(memory, target, plane, row, n_channels, height, width, border_y, border_x):  # type: ignore[no-untyped-def]
     """Zeros round the image whose top left pixel the target is."""
+    simd.never_inline()
     for channel in range(n_channels):
         corner = target + channel * plane - border_y * row - border_x * LANES
         for y in range(height + 2 * border_y):
@@ -317,6 +325,7 @@ def average_pool(
     n_channels, height, width, kernel_size, strides,
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     """Means of the pixels below a window without padding; height and width are the target's."""
+    simd.never_inline()
     share = simd.broadcast(np.float32(1.0 / (kernel_size[0] * kernel_size[1])))
     for channel in range(n_channels):
         for y in range(height):
@@ -338,6 +347,7 @@ def max_pool(
     n_channels, height, width, kernel_size, strides, padding,
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     """Largest pixels below a window; what lies outside the source is not looked at."""
+    simd.never_inline()
     for channel in range(n_channels):
         for y in range(height):
             top, left_most = y * strides[0] - padding[0], -padding[1]
@@ -369,6 +379,7 @@ def add_statistics(
         mask: the vector of 1 for the tile's images and 0 for its empty lanes.
         sums: [..] float64; those of channel c go to first + 2 c and after.
     """
+    simd.never_inline()
     weight = simd.widen(mask)
     for channel in range(n_channels):
         total, squares = simd.wide_zero(), simd.wide_zero()
@@ -383,8 +394,8 @@ def add_statistics(
 
 
 @compiled
-def summed_loss(memory, logits, n_classes, labels):  # type: ignore[no-untyped-def]
-    """The cross entropy, in nats, summed over a tile's images; and how many of them are right.
+def summed_loss(memory, logits, n_classes, labels, sums, first):  # type: ignore[no-untyped-def]
+    """Writes the cross entropy, in nats, summed over a tile's images, and how many are right.
 
     A loss is softplus(u - z), with z the logit of the image's own class and u the log-sum-exp of
     the others, so that small losses keep their precision.
@@ -392,7 +403,9 @@ def summed_loss(memory, logits, n_classes, labels):  # type: ignore[no-untyped-d
     Args:
         logits: offset of [n_classes, LANES].
         labels: a vector of class numbers, -1 in empty lanes.
+        sums: [..] float64; the two go to first and after.
     """
+    simd.never_inline()
     lowest = simd.broadcast(np.float32(-np.inf))
     own, largest = simd.zero(), lowest
     for k in range(n_classes):
@@ -414,4 +427,5 @@ def summed_loss(memory, logits, n_classes, labels):  # type: ignore[no-untyped-d
         simd.subtract(own, largest), simd.broadcast(np.float32(1.0)), simd.zero()
     )
     right = simd.where_equal(labels, empty, simd.zero(), right)
-    return simd.wide_sum(simd.widen(losses)), simd.wide_sum(simd.widen(right))
+    sums[first] = simd.wide_sum(simd.widen(losses))
+    sums[first + 1] = simd.wide_sum(simd.widen(right))

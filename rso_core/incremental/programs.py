@@ -18,15 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from rso_core.incremental import interpreter as code
 from rso_core.incremental.graph import Kind, NetworkGraph, Node
 from rso_core.incremental.kernels import FUNCTION_CODES, IDENTITY
 from rso_core.incremental.simd import LANES
-
-N_VARIANTS = 4
-"""The channel as it is, and the candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +72,9 @@ class Writer:
     sizes: Sizes
     views: list[list[int]] = field(default_factory=list)
     operations: list[list[int]] = field(default_factory=list)
-    arguments: list[tuple[float, float]] = field(default_factory=list)
     norms: list[list[int]] = field(default_factory=list)
-    epsilons: list[float] = field(default_factory=list)
+    constants: dict[int, float] = field(default_factory=dict)
+    """By their place in memory: numbers that the programs read."""
     segments: list[list[int]] = field(default_factory=list)
     n_floats: int = 0
     """Of memory, so far."""
@@ -120,9 +115,17 @@ class Writer:
         return channels * plane, View(border[0] * row + border[1] * LANES, plane, row)
 
     def _allocated(self, view: View, total: int, **strides: int) -> View:
-        view = replace(view, base=view.base + self.n_floats, **strides)
-        self.n_floats += total
-        return view
+        return replace(view, base=view.base + self.room(total), **strides)
+
+    def room(self, n: int) -> int:
+        """Offset of room for n floats."""
+        self.n_floats += n
+        return self.n_floats - n
+
+    def _constants(self, *values: float) -> int:
+        first = self.room(len(values))
+        self.constants |= {first + i: value for i, value in enumerate(values)}
+        return first
 
     # --------------------------------------------------------------------------- operations
 
@@ -134,7 +137,6 @@ class Writer:
         source: View | None = None,
         other: View | None = None,
         target: View | None = None,
-        arguments: tuple[float, float] = (0.0, 0.0),
         **columns: int,
     ) -> None:
         """Adds an operation to the segment in hand; the columns by their name in lower case."""
@@ -148,7 +150,6 @@ class Writer:
         for name, value in columns.items():
             row[getattr(code, name.upper())] = value
         self.operations.append(row)
-        self.arguments.append(arguments)
         self.segments[-1][code.END_OPERATION] = len(self.operations)
 
     def _view(self, view: View | None) -> int:
@@ -177,9 +178,9 @@ class Writer:
         scales = self.affine(n_channels)
         gamma, beta = (-1 if p is None else self.offsets[p] for p in (node.weight, node.bias))
         self.norms.append(
-            [sums, n_channels, gamma, beta, scales, node.n_pixels, one_channel]
+            [sums, n_channels, gamma, beta, scales, node.n_pixels, one_channel,
+             self._constants(node.epsilon)]
         )  # fmt: skip
-        self.epsilons.append(node.epsilon)
         self.segments[-1][code.END_NORM] = len(self.norms)
         return scales
 
@@ -195,9 +196,7 @@ class Writer:
         self.operation(code.STATISTICS, shape, source=source, sums=sums)
         return sums
 
-    def convolution(
-        self, node: Node, source: View, target: View, kept: View | None = None, flag: int = 0
-    ) -> None:
+    def convolution(self, node: Node, source: View, target: View, kept: View | None = None) -> None:
         """The node's convolution; with `kept`, of the visited channel's change, added to that."""
         window = node.window
         assert window is not None
@@ -215,7 +214,6 @@ class Writer:
             weight=self.offsets[node.weight],
             bias=-1 if node.bias is None else self.offsets[node.bias],
             inputs=inputs,
-            flag=flag,
             **window_columns(node),
         )
 
@@ -247,7 +245,7 @@ class Writer:
             first, second = (*node.arguments, 0.0, 0.0)[:2]
             self.operation(
                 code.TRANSFORM, shape, source=sources[0], target=target, scales=scales,
-                function=function, arguments=(first, second),
+                function=function, arguments=self._constants(first, second),
             )  # fmt: skip
 
     def border(self, node: int, readers: Iterable[int]) -> tuple[int, int]:
@@ -395,8 +393,3 @@ def _with_ancestors(graph: NetworkGraph, nodes: set[int]) -> set[int]:
         if position in needed:
             needed |= set(graph.nodes[position].inputs)
     return needed
-
-
-def table(rows: list[list[int]], n_columns: int) -> np.ndarray:
-    """Rows as an int64 array, of the right width even if there are none."""
-    return np.array(rows, dtype=np.int64).reshape(len(rows), n_columns)

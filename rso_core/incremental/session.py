@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rso_core.batches import Batches
 from rso_core.incremental import interpreter as code
 from rso_core.incremental.graph import Kind, NetworkGraph
-from rso_core.incremental.interpreter import Changes, Floats, Integers, Tables
+from rso_core.incremental import visiting
+from rso_core.incremental.interpreter import N_VARIANTS, Doubles, Floats, Integers
 from rso_core.incremental.kernels import packed_weights
-from rso_core.incremental.programs import N_VARIANTS, Sizes, Writer, table
+from rso_core.incremental.programs import Sizes, Writer
 from rso_core.incremental.simd import LANES
 from rso_core.incremental.visit_programs import VisitPrograms, visit_programs
-from rso_core.incremental.visiting import State, Visit, visit_weights
+from rso_core.incremental.visiting import visit_weights
 
 Parameters = Mapping[str, torch.Tensor]
 
@@ -55,12 +56,34 @@ class Arena:
         return self._memory[:n]
 
 
+class IntegerTables:
+    """Tables of integers one after another, behind a header that says where they begin."""
+
+    def __init__(self) -> None:
+        self._tables: list[Integers] = []
+        self._n = code.N_HEADER
+
+    def append(self, numbers: Any) -> int:
+        """Adds a table, as a flat one; returns its offset."""
+        table = np.asarray(numbers, dtype=np.int64).reshape(-1)
+        self._tables.append(table)
+        self._n += len(table)
+        return self._n - len(table)
+
+    def array(self, header: Mapping[int, int]) -> Integers:
+        """[..] int64: the header, then the tables."""
+        first = np.zeros(code.N_HEADER, np.int64)
+        for place, number in header.items():
+            first[place] = number
+        return np.concatenate([first, *self._tables])
+
+
 class Session(Protocol):
     """Visits the weights of one parameter."""
 
     def visit(
         self, first_weight: int, deltas: Floats, drawn: Integers, decay: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Doubles, NDArray[np.int8]]:
         """As `Engine.visit_`; gives losses [n, 3] float64 and choices [n] int8."""
         ...
 
@@ -98,38 +121,6 @@ def batch_labels(images: Integers, targets: Integers, n_tiles: int) -> Floats:
     return labels
 
 
-def tables_of(
-    writer: Writer, arena: Arena, n_scratch_from: int, weights: Floats, inputs: Floats,
-    images: Integers, labels: Floats,
-) -> Tables:  # fmt: skip
-    """The tables as the compiled code takes them.
-
-    Args:
-        writer: with all programs written.
-        arena: source of the memory.
-        n_scratch_from: where in memory what is not kept begins: it starts as zeros.
-        weights, inputs, images, labels: see `Tables`.
-    """
-    memory = arena.floats(writer.n_floats)
-    memory[n_scratch_from:] = 0.0
-    sizes = writer.sizes
-    return Tables(
-        views=table(writer.views, code.N_VIEW_COLUMNS),
-        operations=table(writer.operations, code.N_OPERATION_COLUMNS),
-        arguments=np.array(writer.arguments, dtype=np.float32).reshape(-1, 2),
-        norms=table(writer.norms, code.N_NORM_COLUMNS),
-        epsilons=np.array(writer.epsilons, dtype=np.float64),
-        segments=table(writer.segments, 4),
-        memory=memory,
-        weights=weights,
-        affine=np.zeros((sizes.n_threads, N_VARIANTS, max(writer.n_affine, 1)), np.float32),
-        sums=np.zeros((N_VARIANTS, sizes.n_tiles, writer.n_sums), np.float64),
-        inputs=inputs,
-        images=images,
-        labels=labels,
-    )
-
-
 class ChannelSession:
     """Visits a parameter of any layer by the channel that its weights move.
 
@@ -157,67 +148,83 @@ class ChannelSession:
         arena: Arena,
         memory_bytes: int,
     ) -> None:
-        images = np.ascontiguousarray(batches.images.numpy())
+        images = batches.images.numpy()
         n_tiles = -(-images.shape[1] // LANES)
         packed = PackedParameters(graph, parameters)
 
         def written(n_slots: int) -> tuple[Writer, VisitPrograms]:
-            writer = Writer(graph, packed.offsets, Sizes(n_tiles, n_slots, threads.n_threads))
+            sizes = Sizes(n_tiles, n_slots, threads.n_threads)
+            writer = Writer(graph, packed.offsets, sizes, n_floats=len(packed.values))
             return writer, visit_programs(writer, parameter)
 
-        n_drawn = len(torch.unique(batches.drawn))
-        per_slot = 4 * written(1)[0].n_kept_floats
+        n_drawn = int(batches.drawn.max()) + 1
+        per_slot = 4 * (written(1)[0].n_kept_floats - len(packed.values))
         n_slots = max(1, min(n_drawn, memory_bytes // per_slot))
         writer, programs = written(n_slots)
-        self._tables = tables_of(
-            writer, arena, writer.n_kept_floats, packed.values, inputs, images,
-            batch_labels(images, targets, n_tiles),
-        )  # fmt: skip
+
         node = graph.nodes[graph.owner(parameter)]
-        flat = parameters[parameter].detach().view(-1).numpy()
-        is_weight = parameter == node.weight
-        is_norm = node.kind is Kind.BATCH_NORM
-        per_channel = flat.size // node.shape[0] if is_weight and not is_norm else 1
-        self._visit = Visit(
-            programs=np.array(
-                [[p.first_segment, p.end_segment]
-                 for p in (programs.fill, programs.narrow, programs.score, programs.update)],
-                dtype=np.int64,
+        self._parameter = parameters[parameter].detach().view(-1).numpy()
+        self._positions = packed.positions[parameter]
+        n_weights = self._parameter.size
+        is_weight, is_norm = parameter == node.weight, node.kind is Kind.BATCH_NORM
+        n_sums = writer.n_sums * n_tiles * N_VARIANTS
+        labels = batch_labels(images, targets, n_tiles)
+        integers = IntegerTables()
+        header = {
+            code.N_TILES: n_tiles,
+            code.N_IMAGES: images.shape[1],
+            code.N_SUMS: writer.n_sums,
+            code.N_AFFINE: writer.n_affine,
+            code.LABELS: writer.room(labels.size),
+            code.AFFINE: writer.room(writer.n_affine * N_VARIANTS * threads.n_threads),
+            code.CHANGE_DELTA: writer.room(n_weights + N_VARIANTS),
+            code.CHANGE_SCALE: writer.room(2 * N_VARIANTS),
+            visiting.VALUES: writer.room(N_VARIANTS),
+            code.VIEWS: integers.append(writer.views),
+            code.OPERATIONS: integers.append(writer.operations),
+            code.NORMS: integers.append(writer.norms),
+            code.SEGMENTS: integers.append(writer.segments),
+            code.BATCHES: integers.append(images),
+            code.CHANGE_FIRST: integers.append([0] * N_VARIANTS),
+            code.CHANGE_END: integers.append([0] * N_VARIANTS),
+            code.CHANGE_WEIGHT: integers.append([0] * (n_weights + N_VARIANTS)),
+            visiting.PROGRAMS: integers.append(
+                [(program.first_segment, program.end_segment) for program in programs]
             ),
-            weights_per_channel=per_channel,
-            norm_column=(0 if is_weight else 1) if is_norm else -1,
-            parameter=flat,
-            packed=packed.positions[parameter],
-        )  # fmt: skip
-        n_changes = flat.size + N_VARIANTS
-        self._changes = Changes(
-            first=np.zeros(N_VARIANTS, np.int64),
-            end=np.zeros(N_VARIANTS, np.int64),
-            weight=np.zeros(n_changes, np.int64),
-            delta=np.zeros(n_changes, np.float32),
-            scale=np.zeros((N_VARIANTS, 2), np.float32),
-        )
-        self._state = State(
-            owners=np.full(n_slots, -1, np.int64),
-            seen=np.zeros(len(images), np.int64),
-            n_changes=np.zeros(1, np.int64),
-            new_values=np.zeros(N_VARIANTS, np.float32),
-        )
+            visiting.PER_CHANNEL: n_weights // node.shape[0] if is_weight else 1,
+            visiting.NORM_COLUMN: (0 if is_weight else 1) if is_norm else -1,
+            visiting.PACKED: integers.append(self._positions),
+            visiting.OWNERS: integers.append([-1] * n_slots),
+            visiting.N_SLOTS: n_slots,
+            visiting.SEEN: integers.append([0] * len(images)),
+            visiting.SPARE: n_weights,
+        }
+        self._floats = arena.floats(writer.n_floats)
+        self._floats[: len(packed.values)] = packed.values
+        self._floats[writer.n_kept_floats :] = 0.0
+        for place, value in writer.constants.items():
+            self._floats[place] = value
+        first_label = header[code.LABELS]
+        self._floats[first_label : first_label + labels.size] = labels.reshape(-1)
+        self._integers = integers.array(header)
+        self._doubles: Doubles = np.zeros(n_sums, np.float64)
+        self._inputs = inputs
         self._threads = threads
 
     def visit(
         self, first_weight: int, deltas: Floats, drawn: Integers, decay: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Doubles, NDArray[np.int8]]:
         """See `Session.visit`."""
         losses = np.empty((len(deltas), 3), dtype=np.float64)
         chosen = np.empty(len(deltas), dtype=np.int8)
 
         def run(thread: int) -> None:
             visit_weights(
-                self._tables, self._changes, self._visit, self._state, first_weight, deltas,
+                self._integers, self._floats, self._doubles, self._inputs, first_weight, deltas,
                 drawn, decay, losses, chosen, thread, self._threads.n_threads,
                 self._threads.barrier,
             )  # fmt: skip
 
         self._threads.run(run)
+        self._parameter[:] = self._floats[self._positions]
         return losses, chosen

@@ -107,6 +107,17 @@ def emit_store(context: Any, builder: Any, array_type: Any, array: Any, index: A
     builder.store(v, builder.bitcast(address, FLOATS.as_pointer()), align=4)
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def never_inline(typing: Any) -> Any:
+    """Called in a function, keeps that function from being copied to where it is called from."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 # ------------------------------------------------------------------------------------ one vector
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rso_core.incremental import interpreter as code
 from rso_core.incremental.graph import Kind, NetworkGraph
+from rso_core.incremental.interpreter import N_VARIANTS
 from rso_core.incremental.programs import (
-    N_VARIANTS,
     Program,
     View,
     Writer,
@@ -16,8 +17,7 @@ from rso_core.incremental.programs import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class VisitPrograms:
+class VisitPrograms(NamedTuple):
     """What visiting the weights of one parameter takes."""
 
     fill: Program
@@ -286,7 +286,7 @@ class _Visit:
             source = node.inputs[0]
             difference = self._difference(source, writer.border(source, graph.consumers(source)))
             kept = self.kept[position]
-            writer.convolution(node, difference, kept, kept, flag=1)
+            writer.convolution(node, difference, kept, kept)
         for position in self.reach.widened:
             shape = graph.nodes[position].shape
             kept = self.kept[position]

@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rso_core.incremental.cache import cached
-from rso_core.incremental.interpreter import Doubles, Floats, Integers, run_program
-from rso_core.incremental.kernels import compiled
+from rso_core.incremental.interpreter import (
+    CHANGE_DELTA,
+    CHANGE_END,
+    CHANGE_FIRST,
+    CHANGE_SCALE,
+    CHANGE_WEIGHT,
+    N_IMAGES,
+    N_TILES,
+    N_VARIANTS,
+    run_program,
+    sums_of,
+)
+from rso_core.incremental.kernels import compiled, merged
 from rso_core.incremental.threads import wait_for_all
 
 FILL, NARROW, SCORE, UPDATE = range(4)
 
-
-class Visit(NamedTuple):
-    """What is known of the visited parameter."""
-
-    programs: Integers
-    """[4, 2]: first and end segment of FILL, NARROW, SCORE and UPDATE."""
-    weights_per_channel: int
-    norm_column: int
-    """0 and 1 for the scale and shift of a batch norm, -1 for a convolution."""
-    parameter: Floats
-    """[n_weights]: the parameter itself."""
-    packed: Integers
-    """[n_weights]: where a weight lies among the packed ones."""
+# what is added to the header of `interpreter`; all but VALUES in the integers
+PROGRAMS = 16  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
+PER_CHANNEL = 17  # weights of a channel
+NORM_COLUMN = 18  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
+PACKED = 19  # [n_weights], places of the parameter's weights in the floats
+OWNERS = 20  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
+N_SLOTS = 21
+SEEN = 22  # [n_batches], how many of the accepted changes a batch's activations include
+N_CHANGES = 23  # accepted changes so far, the first of those at CHANGE_WEIGHT and CHANGE_DELTA
+SPARE = 24  # room for N_VARIANTS changes behind them
+VALUES = 25  # [N_VARIANTS], the weight and its candidates, in the floats
 
 
-class State(NamedTuple):
-    """What goes on from one call to the next, and between threads."""
-
-    owners: Integers
-    """[n_slots]: the batch whose activations a slot holds; -1 for none."""
-    seen: Integers
-    """[n_batches]: how many of the accepted changes the kept activations of a batch include."""
-    n_changes: Integers
-    """[1]: accepted changes so far; they are the first of `Changes`."""
-    new_values: Floats
-    """[N_VARIANTS]: the candidates."""
+_int = np.int64  # compiled code is made anew for every literal number that a function is called with
 
 
 @cached
 def visit_weights(
-    tables: Any, changes: Any, visit: Any, state: Any, first_weight: int, deltas: Any, drawn: Any,
-    decay: float, losses: Any, chosen: Any, thread: int, n_threads: int, barrier: Any,
+    integers: Any, floats: Any, doubles: Any, inputs: Any, first_weight: int, deltas: Any,
+    drawn: Any, decay: float, losses: Any, chosen: Any, thread: int, n_threads: int, barrier: Any,
 ) -> None:  # fmt: skip
     """Visits consecutive weights; every thread of an engine runs it side by side.
 
     Args:
-        tables: `interpreter.Tables`.
-        changes: `interpreter.Changes`, with room for N_VARIANTS more than the parameter's weights.
-        visit: `Visit`.
-        state: `State`.
+        integers, floats, doubles, inputs: see `interpreter`.
         first_weight: position of the first.
         deltas: [n_visits] float32.
         drawn: [n_visits] int64, each the position of a batch.
@@ -63,55 +59,39 @@ def visit_weights(
         n_threads: how many run.
         barrier: where they meet.
     """
-    n_slots = len(state.owners)
+    is_decayed = decay != 1.0
+    first_candidate = 1 if is_decayed else 0  # without decay the kept weight is the one that is
+    n_variants = first_candidate + 3
     for position in range(len(deltas)):
         weight, batch = first_weight + position, drawn[position]
-        channel = weight // visit.weights_per_channel
-        slot = min(batch, n_slots - 1)  # the last one is shared by the batches that have none
-        if state.owners[slot] != batch:
-            run_program(
-                tables, changes, visit.programs[FILL, 0], visit.programs[FILL, 1], batch, slot,
-                channel, 0, 1, thread, n_threads, barrier,
-            )  # fmt: skip
-            wait_for_all(barrier, n_threads)
-            if thread == 0:
-                state.owners[slot] = batch
-                state.seen[batch] = state.n_changes[0]
-        elif state.seen[batch] < state.n_changes[0]:
-            _bring_up_to_date(
-                tables, changes, visit, state, batch, slot, thread, n_threads, barrier
-            )
+        channel = weight // integers[PER_CHANNEL]
+        slot = min(batch, integers[N_SLOTS] - 1)  # the last is shared by the batches without one
+        _make_current(integers, floats, doubles, inputs, batch, slot, thread, n_threads, barrier)
         wait_for_all(barrier, n_threads)
         if thread == 0:
-            _set_candidates(changes, visit, state, weight, deltas[position], decay)
+            _set_candidates(integers, floats, weight, deltas[position], decay, first_candidate)
         wait_for_all(barrier, n_threads)
-        is_decayed = decay != 1.0
-        n_variants = 4 if is_decayed else 3
-        run_program(
-            tables, changes, visit.programs[NARROW, 0], visit.programs[NARROW, 1], batch, slot,
-            channel, 0, n_variants, thread, n_threads, barrier,
+        _run(
+            integers, floats, doubles, inputs, _int(NARROW), batch, slot, channel, _int(0), n_variants,
+            thread, n_threads, barrier,
         )  # fmt: skip
-        for variant in range(1 if is_decayed else 0, n_variants):
-            run_program(
-                tables, changes, visit.programs[SCORE, 0], visit.programs[SCORE, 1], batch, slot,
-                channel, variant, variant + 1, thread, n_threads, barrier,
+        for variant in range(first_candidate, n_variants):
+            _run(
+                integers, floats, doubles, inputs, _int(SCORE), batch, slot, channel,
+                variant, variant + 1, thread, n_threads, barrier,
             )  # fmt: skip
         wait_for_all(barrier, n_threads)
         if thread == 0:
-            n_images = tables.images.shape[1]
             for candidate in range(3):
-                variant = candidate + 1 if is_decayed else candidate
+                variant = first_candidate + candidate
                 total = 0.0
-                for tile in range(tables.sums.shape[1]):
-                    total += tables.sums[variant, tile, 0]
-                losses[position, candidate] = total / n_images
+                for tile in range(integers[N_TILES]):
+                    total += doubles[sums_of(integers, variant, tile)]
+                losses[position, candidate] = total / integers[N_IMAGES]
             choice = choose_candidate(losses[position])
             chosen[position] = choice
-            _accept(
-                tables, changes, visit, state, weight,
-                state.new_values[choice + 1 if is_decayed else choice],
-            )  # fmt: skip
-        # the others wait for the change before they read it, at the next visit's first barrier
+            _accept(integers, floats, weight, first_candidate + choice)
+        # the others meet the change behind the first barrier of the next visit
     wait_for_all(barrier, n_threads)
 
 
@@ -125,81 +105,122 @@ def choose_candidate(losses: Any) -> int:
     return choice
 
 
-@compiled
-def _bring_up_to_date(
-    tables: Any, changes: Any, visit: Any, state: Any, batch: int, slot: int, thread: int,
+@merged
+def _run(
+    integers: Any, floats: Any, doubles: Any, inputs: Any, program: int, batch: int, slot: int,
+    channel: int, first_variant: int, end_variant: int, thread: int, n_threads: int, barrier: Any,
+) -> None:  # fmt: skip
+    segments = integers[PROGRAMS] + 2 * program
+    run_program(
+        integers, floats, doubles, inputs, integers[segments], integers[segments + 1], batch,
+        slot, channel, first_variant, end_variant, thread, n_threads, barrier,
+    )  # fmt: skip
+
+
+@merged
+def _make_current(
+    integers: Any, floats: Any, doubles: Any, inputs: Any, batch: int, slot: int, thread: int,
     n_threads: int, barrier: Any,
 ) -> None:  # fmt: skip
-    """Carries the accepted changes that a batch has not seen into what is kept of it."""
-    first, end = state.seen[batch], state.n_changes[0]
+    """Sees to it that a slot holds the batch's activations with the weights of now.
+
+    They are computed, or the accepted changes that they have not seen are carried into them.
+    """
+    wait_for_all(barrier, n_threads)
+    end = integers[N_CHANGES]
+    is_held = integers[integers[OWNERS] + slot] == batch
+    first = integers[integers[SEEN] + batch] if is_held else end
+    if not is_held:
+        _run(
+            integers, floats, doubles, inputs, _int(FILL), batch, slot, _int(0), _int(0),
+            _int(1), thread, n_threads,
+            barrier,
+        )  # fmt: skip
     while first < end:
-        channel = changes.weight[first] // visit.weights_per_channel
-        after = first
-        while after < end and changes.weight[after] // visit.weights_per_channel == channel:
-            after += 1
+        channel, after = _run_of_changes(integers, first, end)
         wait_for_all(barrier, n_threads)
         if thread == 0:
-            _set_variants(changes, visit, first, after)
+            _set_variants(integers, floats, first, after)
         wait_for_all(barrier, n_threads)
-        run_program(
-            tables, changes, visit.programs[NARROW, 0], visit.programs[NARROW, 1], batch, slot,
-            channel, 0, 2, thread, n_threads, barrier,
+        _run(
+            integers, floats, doubles, inputs, _int(NARROW), batch, slot, channel,
+            _int(0), _int(2), thread,
+            n_threads, barrier,
         )  # fmt: skip
-        run_program(
-            tables, changes, visit.programs[UPDATE, 0], visit.programs[UPDATE, 1], batch, slot,
-            channel, 1, 2, thread, n_threads, barrier,
+        _run(
+            integers, floats, doubles, inputs, _int(UPDATE), batch, slot, channel,
+            _int(1), _int(2), thread,
+            n_threads, barrier,
         )  # fmt: skip
         first = after
     wait_for_all(barrier, n_threads)
     if thread == 0:
-        state.seen[batch] = end
+        integers[integers[OWNERS] + slot] = batch
+        integers[integers[SEEN] + batch] = end
 
 
 @compiled
-def _set_variants(changes: Any, visit: Any, first: int, end: int) -> None:
+def _run_of_changes(integers: Any, first: int, end: int) -> tuple[int, int]:
+    """The channel of an accepted change, and the end of those of the same channel."""
+    weights, per_channel = integers[CHANGE_WEIGHT], integers[PER_CHANNEL]
+    channel = integers[weights + first] // per_channel
+    after = first
+    while after < end and integers[weights + after] // per_channel == channel:
+        after += 1
+    return channel, after
+
+
+@compiled
+def _set_variants(integers: Any, floats: Any, first: int, end: int) -> None:
     """Variant 0 is the channel before the changes, variant 1 after them."""
-    changes.first[0] = changes.end[0] = 0
-    changes.first[1], changes.end[1] = first, end
-    changes.scale[:] = 0.0
-    if visit.norm_column >= 0:  # a batch norm's scale and shift are those of now
+    _clear_variants(integers, floats)
+    integers[integers[CHANGE_FIRST] + 1], integers[integers[CHANGE_END] + 1] = first, end
+    if integers[NORM_COLUMN] >= 0:  # a batch norm's scale and shift are already those of now
         for position in range(first, end):
-            changes.scale[0, visit.norm_column] -= changes.delta[position]
+            change = floats[integers[CHANGE_DELTA] + position]
+            floats[integers[CHANGE_SCALE] + integers[NORM_COLUMN]] -= change
+
+
+@compiled
+def _clear_variants(integers: Any, floats: Any) -> None:
+    for variant in range(N_VARIANTS):
+        integers[integers[CHANGE_FIRST] + variant] = integers[integers[CHANGE_END] + variant] = 0
+        floats[integers[CHANGE_SCALE] + 2 * variant] = 0.0
+        floats[integers[CHANGE_SCALE] + 2 * variant + 1] = 0.0
 
 
 @compiled
 def _set_candidates(
-    changes: Any, visit: Any, state: Any, weight: int, delta: float, decay: float
+    integers: Any, floats: Any, weight: int, delta: float, decay: float, first: int
 ) -> None:
     """Variant 0 is the weight as it is; after it come the candidates that differ from it."""
-    old = visit.parameter[weight]
-    kept = old if decay == 1.0 else np.float32(old * decay)
-    values = state.new_values
-    first = 0
-    values[0] = old
-    if decay != 1.0:
-        values[1] = kept
-        first = 1
-    values[first + 1], values[first + 2] = kept + delta, kept - delta
-    changes.scale[:] = 0.0
-    changes.first[0] = changes.end[0] = 0
-    spare = len(changes.weight) - len(values)
+    _clear_variants(integers, floats)
+    old = floats[integers[integers[PACKED] + weight]]
+    kept = np.float32(old * decay) if first == 1 else old
+    values = integers[VALUES]
+    floats[values] = old
+    floats[values + first] = kept
+    floats[values + first + 1] = kept + delta
+    floats[values + first + 2] = kept - delta
     for variant in range(1, first + 3):
-        step = values[variant] - old
-        if visit.norm_column >= 0:
-            changes.scale[variant, visit.norm_column] = step
-        changes.weight[spare + variant] = weight
-        changes.delta[spare + variant] = step
-        changes.first[variant], changes.end[variant] = spare + variant, spare + variant + 1
+        step = floats[values + variant] - old
+        if integers[NORM_COLUMN] >= 0:
+            floats[integers[CHANGE_SCALE] + 2 * variant + integers[NORM_COLUMN]] = step
+        place = integers[SPARE] + variant
+        integers[integers[CHANGE_WEIGHT] + place] = weight
+        floats[integers[CHANGE_DELTA] + place] = step
+        integers[integers[CHANGE_FIRST] + variant] = place
+        integers[integers[CHANGE_END] + variant] = place + 1
 
 
 @compiled
-def _accept(tables: Any, changes: Any, visit: Any, state: Any, weight: int, value: float) -> None:
-    old = visit.parameter[weight]
+def _accept(integers: Any, floats: Any, weight: int, variant: int) -> None:
+    """Moves the weight, and notes it for the batches that have to be brought up to date."""
+    old, value = floats[integers[VALUES]], floats[integers[VALUES] + variant]
     if value == old:
         return
-    visit.parameter[weight] = value
-    tables.weights[visit.packed[weight]] = value
-    position = state.n_changes[0]
-    changes.weight[position] = weight
-    changes.delta[position] = value - old
-    state.n_changes[0] = position + 1
+    floats[integers[integers[PACKED] + weight]] = value
+    position = integers[N_CHANGES]
+    integers[integers[CHANGE_WEIGHT] + position] = weight
+    floats[integers[CHANGE_DELTA] + position] = value - old
+    integers[N_CHANGES] = position + 1
