@@ -22,7 +22,8 @@ from torch import nn
 from rso_core.batches import BatchDrawer, Batches
 from rso_core.engines import Engine, ReferenceEngine
 from rso_core.incremental.engine import IncrementalEngine
-from rso_core.incremental.graph import UnsupportedNetwork, network_graph
+from rso_core.incremental.graph import UnsupportedNetwork
+from rso_core.incremental.graph_reader import network_graph
 from rso_core.incremental.work import cycle_flop
 from rso_core.initialisation import initialise_
 from rso_core.optimizers import RSOOptions
@@ -39,7 +40,7 @@ class Effort:
     n_reference_visits_a_tensor: int
     """At least."""
     repeated_below_s: float
-    """Cycles are repeated, up to three, until they have taken this long."""
+    """A cycle that takes less is measured three times."""
     sampled_above_s: float
     """A cycle that would take longer is extrapolated from a sample of its visits."""
 
@@ -49,8 +50,8 @@ QUICK = Effort(8, 0, repeated_below_s=3.0, sampled_above_s=6.0)
 
 _OPTIONS = RSOOptions()
 _NO_DECAY = 1.0
-_MOST_CYCLES = 3
-_SAMPLED_SHARE = 1 / 24
+_N_REPEATED = 2
+_N_SAMPLED = 4
 _PIECE_S = 0.25
 _N_WARM_UP = 2
 
@@ -254,9 +255,9 @@ class _Bench:
             estimate = self._sampled_cycle_s(engine)
             if estimate > effort.sampled_above_s:
                 return estimate
-        cycles: list[float] = []
-        while len(cycles) < _MOST_CYCLES and sum(cycles) < effort.repeated_below_s:
-            cycles.append(self._whole_cycle_s(engine))
+        cycles = [self._whole_cycle_s(engine)]
+        if cycles[0] < effort.repeated_below_s:
+            cycles += [self._whole_cycle_s(engine) for _ in range(_N_REPEATED)]
         return statistics.median(cycles)
 
     def _whole_cycle_s(self, engine: Engine) -> float:
@@ -271,29 +272,53 @@ class _Bench:
         return self.clock() - started
 
     def _sampled_cycle_s(self, engine: Engine) -> float:
-        """Extrapolated from a share of every layer's visits on the same share of its batches.
-
-        In the sample a batch is met for the first time, and again, as often a visit as in a cycle.
-        """
+        """Extrapolated from a few visits of each layer: first ones of a batch, and later ones."""
         total_s = 0.0
-        for position, layer in enumerate(self.layers):
-            started = self.clock()
-            batches, deltas = self.drawer.layer(layer.n_weights), self._deltas(layer)
-            n_batches = len(batches.images)
-            n_sampled = max(1, round(n_batches * _SAMPLED_SHARE))
-            n = math.ceil(layer.n_weights * n_sampled / n_batches)
-            sample = Batches(batches.images[:n_sampled], batches.drawn[:n] % n_sampled)
-            for _ in self._pieces(engine, layer, deltas[:n], sample):
-                self.on_progress(f"incremental engine, tensor {position + 1} of "
-                                 f"{len(self.layers)}")  # fmt: skip
-            total_s += (self.clock() - started) * layer.n_weights / n
+        for position, layer in enumerate(self.layers, start=1):
+            self.on_progress(f"incremental engine, tensor {position} of {len(self.layers)}")
+            total_s += self._sampled_layer_s(engine, layer)
         return total_s
 
+    def _sampled_layer_s(self, engine: Engine, layer: VisitedLayer) -> float:
+        """A few batches are met, and met again after as many visits as in a cycle.
+
+        The visits in between, which change weights, are made on one other batch.
+        """
+        started = self.clock()
+        batches, deltas = self.drawer.layer(layer.n_weights), self._deltas(layer)
+        n_first = min(layer.n_weights, len(batches.images))
+        n_again = layer.n_weights - n_first
+        k = min(_N_SAMPLED, n_first)
+        drawn = batches.drawn.clone()
+        drawn[k:n_first] = n_first - 1
+        sample = Batches(batches.images, drawn)
+
+        def visits_s(first: int, end: int) -> float:
+            before = self.clock()
+            for _ in self._pieces(engine, layer, deltas[:end], sample, first):
+                pass
+            return self.clock() - before
+
+        visits_s(0, 1)
+        layer_s = self.clock() - started  # with what is done but once
+        if k > 1:
+            layer_s += visits_s(1, k) / (k - 1) * (n_first - 1)
+        if n_again:
+            visits_s(k, n_first)
+            k = min(k, n_again)
+            layer_s += visits_s(n_first, n_first + k) / k * n_again
+        return layer_s
+
     def _pieces(
-        self, engine: Engine, layer: VisitedLayer, deltas: torch.Tensor, batches: Batches
+        self,
+        engine: Engine,
+        layer: VisitedLayer,
+        deltas: torch.Tensor,
+        batches: Batches,
+        first: int = 0,
     ) -> Iterator[int]:
         """Visits weights piece by piece, so that progress is seen and an interrupt obeyed."""
-        first, n_at_once = 0, 1
+        n_at_once = 1
         while first < len(deltas):
             piece = deltas[first : first + n_at_once]
             started = self.clock()

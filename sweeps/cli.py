@@ -28,6 +28,9 @@ app = typer.Typer(
     Begin with:  rso-sweep run quickstart""",
 )
 
+bench = typer.Typer(help="Measure how fast this machine is.")
+app.add_typer(bench, name="bench")
+
 BAD_INPUT, RUNS_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses other than 0."""
 
@@ -234,3 +237,39 @@ def schema() -> None:
     from sweeps.spec import json_schema
 
     print(json.dumps(json_schema(), indent=2))
+
+
+@bench.command(epilog="Example:  rso-sweep bench engine --network one_conv --batch-size 256")
+def engine(
+    networks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network",
+            metavar="NAME",
+            help="A network, such as one_conv, mlp(64,32) or package.module:function; may be "
+            "repeated. Without it: one_conv, two_conv, paper_mnist and original.",
+        ),
+    ] = None,
+    batch_sizes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            help="Images in a batch; may be repeated. Without it: 1024, and for one_conv and "
+            "two_conv 256 before it.",
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of both engines.")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure less: figures within a minute or two.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON list with an object for every row.")
+    ] = False,
+) -> None:
+    """Compare the incremental engine with the reference engine, in microseconds a weight."""
+    from sweeps.bench_command import bench_engines
+
+    bench_engines(
+        networks or (), batch_sizes or (), threads, quick, as_json, _progress_console()
+    )

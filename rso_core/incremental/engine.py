@@ -8,8 +8,15 @@ from torch import nn
 
 from rso_core.batches import Batches
 from rso_core.engines import Visits
-from rso_core.incremental.graph import UnsupportedNetwork, network_graph
-from rso_core.incremental.session import Arena, ChannelSession, Session, Threads
+from rso_core.incremental.channel_session import ChannelSession
+from rso_core.incremental.graph import UnsupportedNetwork
+from rso_core.incremental.graph_reader import network_graph
+from rso_core.incremental.last_linear_session import (
+    LastLinearSession,
+    column_bytes,
+    is_of_last_linear,
+)
+from rso_core.incremental.session import Arena, Session, Threads, Workplace
 
 DEFAULT_MEMORY_BYTES = 6 * 2**30
 """What an engine keeps of the batches at most, if nothing else is said."""
@@ -46,13 +53,14 @@ class IncrementalEngine:
                 raise UnsupportedNetwork(
                     f"it holds {tensor.dtype} on {tensor.device}, not torch.float32 on the CPU"
                 )
-        self._graph = network_graph(model, tuple(inputs.shape[1:]))
-        self._inputs = inputs.detach().reshape(len(inputs), -1).contiguous().numpy().view()
-        self._inputs.flags.writeable = False  # so that all inputs have one type to the compiler
-        self._targets = np.ascontiguousarray(targets.numpy())
-        self._memory_bytes = DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes
-        self._threads = Threads(n_threads)
-        self._arena = Arena()
+        graph = network_graph(model, tuple(inputs.shape[1:]))
+        images = inputs.detach().reshape(len(inputs), -1).contiguous().numpy().view()
+        images.flags.writeable = False  # so that all inputs have one type to the compiler
+        self._workplace = Workplace(
+            graph, self._parameters, images, np.ascontiguousarray(targets.numpy()),
+            Threads(n_threads), Arena(),
+            DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
+        )  # fmt: skip
         self._session: Session | None = None
         self._parameter = ""
         self._batches: Batches | None = None
@@ -87,10 +95,16 @@ class IncrementalEngine:
         )
         if not goes_on:
             self._session = None  # its memory is used again
-            self._session = ChannelSession(
-                self._graph, parameter, self._parameters, batches, self._inputs, self._targets,
-                self._threads, self._arena, self._memory_bytes,
-            )  # fmt: skip
+            self._session = self._new_session(parameter, batches)
             self._parameter, self._batches = parameter, batches
         assert self._session is not None
         return self._session
+
+    def _new_session(self, parameter: str, batches: Batches) -> Session:
+        workplace = self._workplace
+        if (
+            is_of_last_linear(workplace.graph, parameter)
+            and column_bytes(workplace.graph, batches) <= workplace.memory_bytes
+        ):
+            return LastLinearSession(workplace, parameter, batches)
+        return ChannelSession(workplace, parameter, batches)

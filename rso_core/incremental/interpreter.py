@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rso_core.incremental import kernels, simd
+from rso_core.incremental.blocks import load_block, multiply_add_block, store_block
 from rso_core.incremental.kernels import compiled, merged
 from rso_core.incremental.simd import LANES
 from rso_core.incremental.threads import wait_for_all
@@ -31,13 +32,15 @@ N_AFFINE = 3  # scales and shifts of a variant
 VIEWS, OPERATIONS, NORMS, SEGMENTS = range(4, 8)  # tables, in the integers
 BATCHES = 8  # [n_batches, N_IMAGES], positions of the images, in the integers
 LABELS = 9  # [n_batches, N_TILES x LANES], class numbers, -1 in empty lanes, in the floats
+SUMS_AT = 38  # [N_VARIANTS, N_TILES, N_SUMS], in the doubles
 AFFINE = 10  # [n_threads, N_VARIANTS, N_AFFINE], in the floats
 # the changes of weights that set a variant of the visited channel apart from the kept one:
 CHANGE_FIRST, CHANGE_END = 11, 12  # [N_VARIANTS], positions in the next two, in the integers
 CHANGE_WEIGHT = 13  # [..], position in the visited parameter, in the integers
-CHANGE_DELTA = 14  # [..], in the floats
-CHANGE_SCALE = 15  # [N_VARIANTS, 2], added to a visited batch norm's parameters, in the floats
-N_HEADER = 32  # with what `visiting` adds
+CHANGE_PLACE = 14  # [..], from the first tap of the visited weights to that of the changed one
+CHANGE_DELTA = 15  # [..], in the floats
+CHANGE_SCALE = 16  # [N_VARIANTS, 2], added to a visited batch norm's parameters, in the floats
+N_HEADER = 40  # with what `visiting` and `last_linear` add
 
 N_VARIANTS = 4
 """Of the visited channel: as it is, and the candidates."""
@@ -132,7 +135,7 @@ def _scales(integers: Any, variant: int, thread: int) -> int:
 @compiled
 def sums_of(integers: Any, variant: int, tile: int) -> int:
     """Offset of a tile's sums for a variant."""
-    return (variant * integers[N_TILES] + tile) * integers[N_SUMS]
+    return integers[SUMS_AT] + (variant * integers[N_TILES] + tile) * integers[N_SUMS]
 
 
 @compiled
@@ -269,8 +272,8 @@ def _run_operation(
             to, target_plane, target_row, np.int64(1), height, width,
         )  # fmt: skip
     elif code == CHANGE:
-        _change(integers, floats, row, source, source_row, other, other_plane, other_row,
-                target, target_row, variant)  # fmt: skip
+        _change(integers, floats, row, source, source_row, other, other_row, target, target_row,
+                variant)  # fmt: skip
     elif code == IMAGES:
         _read_images(integers, floats, inputs, batch, tile, target, target_plane, target_row,
                      n_channels, height, width)  # fmt: skip
@@ -337,20 +340,39 @@ def _read_images(
                 feature += width
 
 
+def _changed_rows(n_pixels: int) -> Any:
+    """A kernel that adds changes of weights to rows of a plane, n_pixels at a time."""
+
+    @compiled
+    def kernel(
+        floats, integers, kept, kept_row, source, target, target_row, steps, height, begin, width,
+        changes, places, first, end,
+    ):  # fmt: skip  # type: ignore[no-untyped-def]
+        simd.never_inline()
+        step_y, step_x = steps
+        for y in range(height):
+            for x in range(begin, width, n_pixels):
+                at = kept + y * kept_row + x * LANES
+                sums = load_block(floats, at, 0, LANES, 1, n_pixels)
+                corner = source + y * step_y + x * step_x
+                for change in range(first, end):
+                    sums = multiply_add_block(
+                        sums, floats, changes + change, floats,
+                        corner + integers[places + change], step_x, 1, n_pixels,
+                    )  # fmt: skip
+                to = target + y * target_row + x * LANES
+                store_block(floats, to, 0, LANES, 1, n_pixels, sums)
+
+    return kernel
+
+
+_changed_rows_7, _changed_rows_4, _changed_rows_1 = (_changed_rows(n) for n in (7, 4, 1))
+
+
 @compiled
 def _change(
-    integers,
-    floats,
-    row,
-    kept,
-    kept_row,
-    source,
-    source_plane,
-    source_row,
-    target,
-    target_row,
-    variant,
-):  # type: ignore[no-untyped-def]
+    integers, floats, row, kept, kept_row, source, source_row, target, target_row, variant,
+):  # fmt: skip  # type: ignore[no-untyped-def]
     """The visited channel's plane of a variant: the kept one, and what the changes add to it.
 
     A change of a weight adds delta times the shifted plane of its input channel, a change of a
@@ -358,50 +380,53 @@ def _change(
     """
     simd.never_inline()
     height, width = integers[row + HEIGHT], integers[row + WIDTH]
+    first = integers[integers[CHANGE_FIRST] + variant]
+    end = integers[integers[CHANGE_END] + variant]
+    changes, places = integers[CHANGE_DELTA], integers[CHANGE_PLACE]
+    steps = (integers[row + STRIDE_Y] * source_row, integers[row + STRIDE_X] * LANES)
     pool_y, pool_x = integers[row + PADDING_Y], integers[row + PADDING_X]
-    n_taps = integers[row + KERNEL_Y] * integers[row + KERNEL_X]
-    share = np.float32(1.0) / np.float32(pool_y * pool_x)
-    first, end = (
-        integers[integers[CHANGE_FIRST] + variant],
-        integers[integers[CHANGE_END] + variant],
-    )
     if first >= end:
-        _copy(floats, kept, 0, kept_row, target, 0, target_row, 1, height, width)
-    for position in range(first, end):
-        at = kept if position == first else target
-        at_row = kept_row if position == first else target_row
-        delta = floats[integers[CHANGE_DELTA] + position]
-        if integers[row + FLAG] == 1:  # a bias
-            step = simd.broadcast(delta)
-            for y in range(height):
-                for x in range(0, width * LANES, LANES):
-                    v = simd.load(floats, at + y * at_row + x)
-                    simd.store(floats, target + y * target_row + x, simd.add(v, step))
-            continue
-        weight = integers[integers[CHANGE_WEIGHT] + position] % (integers[row + INPUTS] * n_taps)
-        tap = weight % n_taps
-        corner = source + (weight // n_taps) * source_plane
-        corner += (tap // integers[row + KERNEL_X]) * integers[row + DILATION_Y] * source_row
-        corner += (tap % integers[row + KERNEL_X]) * integers[row + DILATION_X] * LANES
-        step_x = integers[row + STRIDE_X] * LANES
-        step_y = integers[row + STRIDE_Y] * source_row
-        if pool_y * pool_x == 1:
-            step = simd.broadcast(delta)
-            for y in range(height):
-                line = corner + y * step_y
-                for x in range(width):
-                    v = simd.load(floats, at + y * at_row + x * LANES)
-                    v = simd.multiply_add(step, simd.load(floats, line + x * step_x), v)
-                    simd.store(floats, target + y * target_row + x * LANES, v)
-        else:
-            step = simd.broadcast(delta * share)
-            for y in range(height):
-                for x in range(width):
-                    total = simd.zero()
-                    for j in range(pool_y):
-                        line = corner + (y * pool_y + j) * step_y + x * pool_x * step_x
-                        for i in range(pool_x):
-                            total = simd.add(total, simd.load(floats, line + i * step_x))
-                    v = simd.load(floats, at + y * at_row + x * LANES)
-                    v = simd.multiply_add(step, total, v)
-                    simd.store(floats, target + y * target_row + x * LANES, v)
+        _copy(floats, kept, 0, kept_row, target, 0, target_row, np.int64(1), height, width)
+    elif integers[row + FLAG] == 1:  # a bias
+        step = simd.zero()
+        for change in range(first, end):
+            step = simd.add(step, simd.broadcast(floats[changes + change]))
+        for y in range(height):
+            for x in range(0, width * LANES, LANES):
+                v = simd.load(floats, kept + y * kept_row + x)
+                simd.store(floats, target + y * target_row + x, simd.add(v, step))
+    elif pool_y * pool_x > 1:
+        _change_pooled(integers, floats, kept, kept_row, source, target, target_row, steps, height,
+                       width, (pool_y, pool_x), source_row, first, end)  # fmt: skip
+    elif width % 7 == 0:
+        _changed_rows_7(floats, integers, kept, kept_row, source, target, target_row, steps, height,
+                        np.int64(0), width, changes, places, first, end)  # fmt: skip
+    else:
+        even = width - width % 4
+        _changed_rows_4(floats, integers, kept, kept_row, source, target, target_row, steps, height,
+                        np.int64(0), even, changes, places, first, end)  # fmt: skip
+        _changed_rows_1(floats, integers, kept, kept_row, source, target, target_row, steps, height,
+                        even, width, changes, places, first, end)  # fmt: skip
+
+
+@compiled
+def _change_pooled(
+    integers, floats, kept, kept_row, source, target, target_row, steps, height, width, pool,
+    source_row, first, end,
+):  # fmt: skip  # type: ignore[no-untyped-def]
+    simd.never_inline()
+    share = np.float32(1.0) / np.float32(pool[0] * pool[1])
+    for y in range(height):
+        for x in range(width):
+            v = simd.load(floats, kept + y * kept_row + x * LANES)
+            corner = source + y * pool[0] * steps[0] + x * pool[1] * steps[1]
+            for change in range(first, end):
+                total = simd.zero()
+                place = corner + integers[integers[CHANGE_PLACE] + change]
+                for j in range(pool[0]):
+                    for i in range(pool[1]):
+                        at = place + j * steps[0] + i * steps[1]
+                        total = simd.add(total, simd.load(floats, at))
+                step = simd.broadcast(floats[integers[CHANGE_DELTA] + change] * share)
+                v = simd.multiply_add(step, total, v)
+            simd.store(floats, target + y * target_row + x * LANES, v)

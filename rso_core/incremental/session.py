@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +14,10 @@ from numpy.typing import NDArray
 from rso_core.batches import Batches
 from rso_core.incremental import interpreter as code
 from rso_core.incremental.graph import Kind, NetworkGraph
-from rso_core.incremental import visiting
 from rso_core.incremental.interpreter import N_VARIANTS, Doubles, Floats, Integers
 from rso_core.incremental.kernels import packed_weights
 from rso_core.incremental.programs import Sizes, Writer
 from rso_core.incremental.simd import LANES
-from rso_core.incremental.visit_programs import VisitPrograms, visit_programs
-from rso_core.incremental.visiting import visit_weights
 
 Parameters = Mapping[str, torch.Tensor]
 
@@ -78,16 +76,6 @@ class IntegerTables:
         return np.concatenate([first, *self._tables])
 
 
-class Session(Protocol):
-    """Visits the weights of one parameter."""
-
-    def visit(
-        self, first_weight: int, deltas: Floats, drawn: Integers, decay: float
-    ) -> tuple[Doubles, NDArray[np.int8]]:
-        """As `Engine.visit_`; gives losses [n, 3] float64 and choices [n] int8."""
-        ...
-
-
 class PackedParameters:
     """All parameters of a network in the one array that the kernels read."""
 
@@ -114,117 +102,112 @@ class PackedParameters:
         self.values: Floats = np.concatenate(pieces) if pieces else np.empty(0, np.float32)
 
 
-def batch_labels(images: Integers, targets: Integers, n_tiles: int) -> Floats:
-    """[n_batches, n_tiles x LANES] float32: class numbers, -1 in empty lanes."""
-    labels = np.full((len(images), n_tiles * LANES), -1.0, dtype=np.float32)
-    labels[:, : images.shape[1]] = targets[images]
-    return labels
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """What all sessions of an engine share."""
+
+    graph: NetworkGraph
+    parameters: Parameters
+    """All of the network; the visited one is changed."""
+    inputs: Floats
+    """[n, n_features], read-only."""
+    targets: Integers
+    """[n]"""
+    threads: Threads
+    arena: Arena
+    memory_bytes: int
+    """How much may be kept of the batches."""
 
 
-class ChannelSession:
-    """Visits a parameter of any layer by the channel that its weights move.
+class Session:
+    """Visits the weights of one parameter with one set of batches.
 
     Args:
-        graph: of the network.
+        workplace: of the engine.
         parameter: its name.
-        parameters: all of the network; the visited one is changed.
         batches: of the visits.
-        inputs: [n, n_features] float32, read-only.
-        targets: [n] int64.
-        threads: to run on.
-        arena: memory for the activations.
-        memory_bytes: how much of it to use at most for what is kept of the batches.
+        compiled_loop: `visit_weights` or one with the same arguments.
     """
 
     def __init__(
         self,
-        graph: NetworkGraph,
+        workplace: Workplace,
         parameter: str,
-        parameters: Parameters,
         batches: Batches,
-        inputs: Floats,
-        targets: Integers,
-        threads: Threads,
-        arena: Arena,
-        memory_bytes: int,
+        compiled_loop: Callable[..., None],
     ) -> None:
-        images = batches.images.numpy()
-        n_tiles = -(-images.shape[1] // LANES)
-        packed = PackedParameters(graph, parameters)
-
-        def written(n_slots: int) -> tuple[Writer, VisitPrograms]:
-            sizes = Sizes(n_tiles, n_slots, threads.n_threads)
-            writer = Writer(graph, packed.offsets, sizes, n_floats=len(packed.values))
-            return writer, visit_programs(writer, parameter)
-
-        n_drawn = int(batches.drawn.max()) + 1
-        per_slot = 4 * (written(1)[0].n_kept_floats - len(packed.values))
-        n_slots = max(1, min(n_drawn, memory_bytes // per_slot))
-        writer, programs = written(n_slots)
-
-        node = graph.nodes[graph.owner(parameter)]
-        self._parameter = parameters[parameter].detach().view(-1).numpy()
-        self._positions = packed.positions[parameter]
-        n_weights = self._parameter.size
-        is_weight, is_norm = parameter == node.weight, node.kind is Kind.BATCH_NORM
-        n_sums = writer.n_sums * n_tiles * N_VARIANTS
-        labels = batch_labels(images, targets, n_tiles)
-        integers = IntegerTables()
-        header = {
-            code.N_TILES: n_tiles,
-            code.N_IMAGES: images.shape[1],
-            code.N_SUMS: writer.n_sums,
-            code.N_AFFINE: writer.n_affine,
-            code.LABELS: writer.room(labels.size),
-            code.AFFINE: writer.room(writer.n_affine * N_VARIANTS * threads.n_threads),
-            code.CHANGE_DELTA: writer.room(n_weights + N_VARIANTS),
-            code.CHANGE_SCALE: writer.room(2 * N_VARIANTS),
-            visiting.VALUES: writer.room(N_VARIANTS),
-            code.VIEWS: integers.append(writer.views),
-            code.OPERATIONS: integers.append(writer.operations),
-            code.NORMS: integers.append(writer.norms),
-            code.SEGMENTS: integers.append(writer.segments),
-            code.BATCHES: integers.append(images),
-            code.CHANGE_FIRST: integers.append([0] * N_VARIANTS),
-            code.CHANGE_END: integers.append([0] * N_VARIANTS),
-            code.CHANGE_WEIGHT: integers.append([0] * (n_weights + N_VARIANTS)),
-            visiting.PROGRAMS: integers.append(
-                [(program.first_segment, program.end_segment) for program in programs]
-            ),
-            visiting.PER_CHANNEL: n_weights // node.shape[0] if is_weight else 1,
-            visiting.NORM_COLUMN: (0 if is_weight else 1) if is_norm else -1,
-            visiting.PACKED: integers.append(self._positions),
-            visiting.OWNERS: integers.append([-1] * n_slots),
-            visiting.N_SLOTS: n_slots,
-            visiting.SEEN: integers.append([0] * len(images)),
-            visiting.SPARE: n_weights,
-        }
-        self._floats = arena.floats(writer.n_floats)
-        self._floats[: len(packed.values)] = packed.values
-        self._floats[writer.n_kept_floats :] = 0.0
-        for place, value in writer.constants.items():
-            self._floats[place] = value
-        first_label = header[code.LABELS]
-        self._floats[first_label : first_label + labels.size] = labels.reshape(-1)
-        self._integers = integers.array(header)
-        self._doubles: Doubles = np.zeros(n_sums, np.float64)
-        self._inputs = inputs
-        self._threads = threads
+        self._workplace = workplace
+        self._compiled_loop = compiled_loop
+        self._images: Integers = batches.images.numpy()
+        self._n_tiles = -(-self._images.shape[1] // LANES)
+        self._packed = PackedParameters(workplace.graph, workplace.parameters)
+        self._parameter: Floats = workplace.parameters[parameter].detach().view(-1).numpy()
+        self._positions = self._packed.positions[parameter]
+        self._integers: Integers
+        self._floats: Floats
+        self._doubles: Doubles
 
     def visit(
         self, first_weight: int, deltas: Floats, drawn: Integers, decay: float
     ) -> tuple[Doubles, NDArray[np.int8]]:
-        """See `Session.visit`."""
+        """As `Engine.visit_`; gives losses [n, 3] float64 and choices [n] int8."""
         losses = np.empty((len(deltas), 3), dtype=np.float64)
         chosen = np.empty(len(deltas), dtype=np.int8)
+        threads = self._workplace.threads
 
         def run(thread: int) -> None:
-            visit_weights(
-                self._integers, self._floats, self._doubles, self._inputs, first_weight, deltas,
-                drawn, decay, losses, chosen, thread, self._threads.n_threads,
-                self._threads.barrier,
+            self._compiled_loop(
+                self._integers, self._floats, self._doubles, self._workplace.inputs,
+                first_weight, deltas, drawn, decay, losses, chosen, thread, threads.n_threads,
+                threads.barrier,
             )  # fmt: skip
 
-        self._threads.run(run)
+        threads.run(run)
         self._parameter[:] = self._floats[self._positions]
         return losses, chosen
+
+    def _writer(self, n_slots: int) -> Writer:
+        """A writer whose memory begins with the packed parameters."""
+        sizes = Sizes(self._n_tiles, n_slots, self._workplace.threads.n_threads)
+        n_floats = len(self._packed.values)
+        return Writer(self._workplace.graph, self._packed.offsets, sizes, n_floats=n_floats)
+
+    def _lay_out(
+        self, writer: Writer, integers: IntegerTables, header: Mapping[int, int], n_doubles: int = 0
+    ) -> None:
+        """Sets up the arrays that the compiled code works on.
+
+        Args:
+            writer: with all programs written and all room taken.
+            integers: tables of the session's own.
+            header: where they are.
+            n_doubles: how many the session needs in front of the programs' sums.
+        """
+        labels = np.full((len(self._images), self._n_tiles * LANES), -1.0, dtype=np.float32)
+        labels[:, : self._images.shape[1]] = self._workplace.targets[self._images]
+        n_threads = self._workplace.threads.n_threads
+        first_label = writer.room(labels.size)
+        header = {
+            **header,
+            code.N_TILES: self._n_tiles,
+            code.N_IMAGES: self._images.shape[1],
+            code.N_SUMS: writer.n_sums,
+            code.N_AFFINE: writer.n_affine,
+            code.LABELS: first_label,
+            code.AFFINE: writer.room(writer.n_affine * N_VARIANTS * n_threads),
+            code.VIEWS: integers.append(writer.views),
+            code.OPERATIONS: integers.append(writer.operations),
+            code.NORMS: integers.append(writer.norms),
+            code.SEGMENTS: integers.append(writer.segments),
+            code.BATCHES: integers.append(self._images),
+            code.SUMS_AT: n_doubles,
+        }
+        self._integers = integers.array(header)
+        self._floats = self._workplace.arena.floats(writer.n_floats)
+        self._floats[: len(self._packed.values)] = self._packed.values
+        self._floats[writer.n_kept_floats :] = 0.0
+        for place, value in writer.constants.items():
+            self._floats[place] = value
+        self._floats[first_label : first_label + labels.size] = labels.reshape(-1)
+        n_sums = writer.n_sums * self._n_tiles * N_VARIANTS
+        self._doubles = np.zeros(n_doubles + n_sums, np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from rso_core.incremental import interpreter as code
 from rso_core.incremental.graph import Kind, NetworkGraph
@@ -15,15 +14,24 @@ from rso_core.incremental.programs import (
     forward_program,
     window_columns,
 )
+from rso_core.incremental.simd import LANES
 
 
-class VisitPrograms(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class VisitPrograms:
     """What visiting the weights of one parameter takes."""
 
     fill: Program
     narrow: Program
     score: Program
     update: Program
+    places: tuple[int, ...]
+    """Of each weight of a channel: how far from the first one's tap it reads, in floats; a batch
+    norm's weights read nothing."""
+
+    def in_order(self) -> tuple[Program, ...]:
+        """As `visiting` numbers them."""
+        return self.fill, self.narrow, self.score, self.update
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,21 @@ class _Visit:
             narrow=self._narrow_program(),
             score=self._score_program(),
             update=self._update_program(),
+            places=self._places(),
+        )
+
+    def _places(self) -> tuple[int, ...]:
+        node = self.writer.graph.nodes[self.visited]
+        if node.window is None:
+            return (0,)
+        source = self.kept[node.inputs[0]]
+        rows, columns = node.window.kernel
+        step_y, step_x = node.window.dilation
+        return tuple(
+            channel * source.plane + row * step_y * source.row + column * step_x * LANES
+            for channel in range(self.writer.graph.nodes[node.inputs[0]].shape[0])
+            for row in range(rows)
+            for column in range(columns)
         )
 
     # ------------------------------------------------------------------------------- narrow

@@ -11,6 +11,7 @@ from rso_core.incremental.interpreter import (
     CHANGE_DELTA,
     CHANGE_END,
     CHANGE_FIRST,
+    CHANGE_PLACE,
     CHANGE_SCALE,
     CHANGE_WEIGHT,
     N_IMAGES,
@@ -25,19 +26,22 @@ from rso_core.incremental.threads import wait_for_all
 FILL, NARROW, SCORE, UPDATE = range(4)
 
 # what is added to the header of `interpreter`; all but VALUES in the integers
-PROGRAMS = 16  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
-PER_CHANNEL = 17  # weights of a channel
-NORM_COLUMN = 18  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
-PACKED = 19  # [n_weights], places of the parameter's weights in the floats
-OWNERS = 20  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
-N_SLOTS = 21
-SEEN = 22  # [n_batches], how many of the accepted changes a batch's activations include
-N_CHANGES = 23  # accepted changes so far, the first of those at CHANGE_WEIGHT and CHANGE_DELTA
-SPARE = 24  # room for N_VARIANTS changes behind them
-VALUES = 25  # [N_VARIANTS], the weight and its candidates, in the floats
+PROGRAMS = 17  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
+PER_CHANNEL = 18  # weights of a channel
+PLACES = 19  # [PER_CHANNEL], the CHANGE_PLACE of each, in the integers
+NORM_COLUMN = 20  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
+PACKED = 21  # [n_weights], places of the parameter's weights in the floats
+OWNERS = 22  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
+N_SLOTS = 23
+SEEN = 24  # [n_batches], how many of the accepted changes a batch's activations include
+N_CHANGES = 25  # accepted changes so far, the first of those at CHANGE_WEIGHT and CHANGE_DELTA
+SPARE = 26  # position of room for N_VARIANTS changes behind them
+VALUES = 27  # [N_VARIANTS], the weight and its candidates, in the floats
 
 
-_int = np.int64  # compiled code is made anew for every literal number that a function is called with
+_int = (
+    np.int64
+)  # compiled code is made anew for every literal number that a function is called with
 
 
 @cached
@@ -206,11 +210,10 @@ def _set_candidates(
         step = floats[values + variant] - old
         if integers[NORM_COLUMN] >= 0:
             floats[integers[CHANGE_SCALE] + 2 * variant + integers[NORM_COLUMN]] = step
-        place = integers[SPARE] + variant
-        integers[integers[CHANGE_WEIGHT] + place] = weight
-        floats[integers[CHANGE_DELTA] + place] = step
-        integers[integers[CHANGE_FIRST] + variant] = place
-        integers[integers[CHANGE_END] + variant] = place + 1
+        position = integers[SPARE] + variant
+        _note(integers, floats, position, weight, step)
+        integers[integers[CHANGE_FIRST] + variant] = position
+        integers[integers[CHANGE_END] + variant] = position + 1
 
 
 @compiled
@@ -221,6 +224,13 @@ def _accept(integers: Any, floats: Any, weight: int, variant: int) -> None:
         return
     floats[integers[integers[PACKED] + weight]] = value
     position = integers[N_CHANGES]
-    integers[integers[CHANGE_WEIGHT] + position] = weight
-    floats[integers[CHANGE_DELTA] + position] = value - old
+    _note(integers, floats, position, weight, value - old)
     integers[N_CHANGES] = position + 1
+
+
+@compiled
+def _note(integers: Any, floats: Any, position: int, weight: int, step: float) -> None:
+    integers[integers[CHANGE_WEIGHT] + position] = weight
+    place = integers[PLACES] + weight % integers[PER_CHANNEL]
+    integers[integers[CHANGE_PLACE] + position] = integers[place]
+    floats[integers[CHANGE_DELTA] + position] = step

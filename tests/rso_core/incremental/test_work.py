@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rso_core.incremental.graph import NetworkGraph, network_graph
+from rso_core.incremental.graph import NetworkGraph
+from rso_core.incremental.graph_reader import network_graph
 from rso_core.incremental.work import (
     Work,
     candidate_work,

@@ -1,0 +1,57 @@
+"""Visits a parameter of any layer by the channel that its weights move."""
+
+from __future__ import annotations
+
+from rso_core.batches import Batches
+from rso_core.incremental import interpreter as code
+from rso_core.incremental import visiting
+from rso_core.incremental.graph import Kind
+from rso_core.incremental.interpreter import N_VARIANTS
+from rso_core.incremental.programs import Writer
+from rso_core.incremental.session import IntegerTables, Session, Workplace
+from rso_core.incremental.visit_programs import VisitPrograms, visit_programs
+
+
+class ChannelSession(Session):
+    """See `Session`; `visiting.visit_weights` is its loop."""
+
+    def __init__(self, workplace: Workplace, parameter: str, batches: Batches) -> None:
+        super().__init__(workplace, parameter, batches, visiting.visit_weights)
+        graph = workplace.graph
+        n_drawn = int(batches.drawn.max()) + 1
+        writer, programs = self._written(parameter, 1)
+        per_slot = 4 * (writer.n_kept_floats - len(self._packed.values))
+        n_slots = max(1, min(n_drawn, workplace.memory_bytes // per_slot))
+        if n_slots > 1:
+            writer, programs = self._written(parameter, n_slots)
+
+        node = graph.nodes[graph.owner(parameter)]
+        is_weight, is_norm = parameter == node.weight, node.kind is Kind.BATCH_NORM
+        n_weights = self._parameter.size
+        n_changes = n_weights + N_VARIANTS
+        integers = IntegerTables()
+        header = {
+            code.CHANGE_FIRST: integers.append([0] * N_VARIANTS),
+            code.CHANGE_END: integers.append([0] * N_VARIANTS),
+            code.CHANGE_WEIGHT: integers.append([0] * n_changes),
+            code.CHANGE_PLACE: integers.append([0] * n_changes),
+            code.CHANGE_DELTA: writer.room(n_changes),
+            code.CHANGE_SCALE: writer.room(2 * N_VARIANTS),
+            visiting.PROGRAMS: integers.append(
+                [(program.first_segment, program.end_segment) for program in programs.in_order()]
+            ),
+            visiting.PER_CHANNEL: n_weights // node.shape[0] if is_weight else 1,
+            visiting.PLACES: integers.append(programs.places if is_weight else [0]),
+            visiting.NORM_COLUMN: (0 if is_weight else 1) if is_norm else -1,
+            visiting.PACKED: integers.append(self._positions),
+            visiting.OWNERS: integers.append([-1] * n_slots),
+            visiting.N_SLOTS: n_slots,
+            visiting.SEEN: integers.append([0] * len(self._images)),
+            visiting.SPARE: n_weights,
+            visiting.VALUES: writer.room(N_VARIANTS),
+        }
+        self._lay_out(writer, integers, header)
+
+    def _written(self, parameter: str, n_slots: int) -> tuple[Writer, VisitPrograms]:
+        writer = self._writer(n_slots)
+        return writer, visit_programs(writer, parameter)
