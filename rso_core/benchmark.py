@@ -53,7 +53,7 @@ _NO_DECAY = 1.0
 _N_REPEATED = 2
 _N_SAMPLED = 4
 _PIECE_S = 0.25
-_N_WARM_UP = 2
+_N_WARM_UP, _WARM_UP_BATCH_SIZE = 2, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class EngineFactory(Protocol):
     """Makes the engine that is compared with the reference engine."""
 
     def __call__(
-        self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, *, n_threads: int
+        self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, /, *, n_threads: int
     ) -> Engine:
         """May raise UnsupportedNetwork."""
         ...
@@ -246,8 +246,9 @@ class _Bench:
         """Has every kernel compiled."""
         self.on_progress("compiling")
         for layer in self.layers:
-            batches = self.drawer.layer(layer.n_weights)
-            engine.visit_(layer.name, 0, self._deltas(layer)[:_N_WARM_UP], batches, _NO_DECAY)
+            whole = self.drawer.layer(layer.n_weights)
+            small = Batches(whole.images[:, :_WARM_UP_BATCH_SIZE], whole.drawn)
+            engine.visit_(layer.name, 0, self._deltas(layer)[:_N_WARM_UP], small, _NO_DECAY)
 
     def cycle_s(self, engine: Engine, effort: Effort) -> float:
         """Seconds of a cycle: the median of a few, or extrapolated where one would take long."""

@@ -32,7 +32,7 @@ DEFAULT_BATCH_SIZES: Mapping[str, tuple[int, ...]] = MappingProxyType(
 _OTHER_BATCH_SIZES = (1024,)
 _DATA = DataOptions(name="mnist", validation_size=0)
 _N_IMAGES = TRAINING_IMAGES["mnist"]
-_LEAST_TABLE_WIDTH = 120
+_WIDEST_TABLE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +109,16 @@ def bench_engines(
 
 
 def print_rows(rows: Sequence[EngineRow]) -> None:
-    """Prints the machine, the table and its notes."""
-    console = Console(highlight=False)
-    # in a pipe or a file nothing needs to be wrapped
-    width = None if console.is_terminal else max(console.width, _LEAST_TABLE_WIDTH)
+    """Prints the machine, the table (Markdown, if it is not to a terminal) and its notes."""
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(_machine_line(rows[0]), soft_wrap=True)
-    console.print()
-    console.print(_table(rows), width=width)
-    console.print()
+    if console.is_terminal:
+        console.print(_table(rows, Table(box=None, pad_edge=False, padding=(0, 2, 0, 0)), "\n"))
+    else:
+        console.width = _WIDEST_TABLE
+        console.print(_table(rows, Table(box=box.MARKDOWN), " "))
     for note in _notes(rows):
-        console.print(note, soft_wrap=True, markup=False)
+        console.print(note, soft_wrap=True)
 
 
 def _check(networks: Sequence[str], batch_sizes: Sequence[int], n_threads: int) -> None:
@@ -213,12 +213,12 @@ def _machine_line(row: EngineRow) -> str:
     )
 
 
-def _table(rows: Sequence[EngineRow]) -> Table:
-    table = Table(box=box.MARKDOWN)
+def _table(rows: Sequence[EngineRow], table: Table, header_break: str) -> Table:
+    """The table with its columns and rows added."""
     table.add_column("Network")
-    for header in ("Batch", "Threads", "Reference, µs", "Incremental, µs", "Ratio",
-                   "GFLOP a cycle", "Of peak"):  # fmt: skip
-        table.add_column(header, justify="right")
+    for words in (("Batch",), ("Threads",), ("Reference,", "µs"), ("Incremental,", "µs"),
+                  ("Ratio",), ("GFLOP", "a cycle"), ("Of peak",)):  # fmt: skip
+        table.add_column(header_break.join(words), justify="right")
     for row in rows:
         about = "~" if row.extrapolated else ""
         engine = f"{about}{_number(row.engine_us_per_visit)}"
@@ -242,11 +242,15 @@ def _number(value: float) -> str:
 
 
 def _notes(rows: Sequence[EngineRow]) -> list[str]:
-    notes = ["µs: microseconds a weight. GFLOP: what the incremental algorithm needs. "
-             "Of peak: the share of the matrix products' GFLOP/s reached over a cycle."]  # fmt: skip
+    notes = [
+        "µs: microseconds a weight. GFLOP: what the incremental algorithm needs. "
+        "Of peak: the share of the matrix products' GFLOP/s reached over a cycle."
+    ]
     if any(row.extrapolated for row in rows):
-        notes.append("~ measured by --quick: from few visits of the reference engine and, where a "
-                     "cycle takes long, from a sample of the incremental engine's.")  # fmt: skip
+        notes.append(
+            "~ measured by --quick: from few visits of the reference engine and, where a cycle "
+            "takes long, from a sample of the incremental engine's."
+        )
     unsupported = {row.network: row.unsupported for row in rows if row.unsupported}
     notes += [
         f"{network} is left to the reference engine: {why}" for network, why in unsupported.items()

@@ -270,6 +270,4 @@ def engine(
     """Compare the incremental engine with the reference engine, in microseconds a weight."""
     from sweeps.bench_command import bench_engines
 
-    bench_engines(
-        networks or (), batch_sizes or (), threads, quick, as_json, _progress_console()
-    )
+    bench_engines(networks or (), batch_sizes or (), threads, quick, as_json, _progress_console())

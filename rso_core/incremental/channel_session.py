@@ -36,12 +36,14 @@ class ChannelSession(Session):
             code.CHANGE_WEIGHT: integers.append([0] * n_changes),
             code.CHANGE_PLACE: integers.append([0] * n_changes),
             code.CHANGE_DELTA: writer.room(n_changes),
+            code.CHANGE_NEGATED: writer.room(n_changes),
+            code.RAW: writer.room(n_weights),
             code.CHANGE_SCALE: writer.room(2 * N_VARIANTS),
             visiting.PROGRAMS: integers.append(
                 [(program.first_segment, program.end_segment) for program in programs.in_order()]
             ),
-            visiting.PER_CHANNEL: n_weights // node.shape[0] if is_weight else 1,
-            visiting.PLACES: integers.append(programs.places if is_weight else [0]),
+            code.WEIGHTS_PER_CHANNEL: n_weights // node.shape[0] if is_weight else 1,
+            code.PLACES: integers.append(programs.places if is_weight else [0]),
             visiting.NORM_COLUMN: (0 if is_weight else 1) if is_norm else -1,
             visiting.PACKED: integers.append(self._positions),
             visiting.OWNERS: integers.append([-1] * n_slots),
@@ -51,6 +53,8 @@ class ChannelSession(Session):
             visiting.VALUES: writer.room(N_VARIANTS),
         }
         self._lay_out(writer, integers, header)
+        raw = header[code.RAW]
+        self._floats[raw : raw + n_weights] = self._parameter
 
     def _written(self, parameter: str, n_slots: int) -> tuple[Writer, VisitPrograms]:
         writer = self._writer(n_slots)

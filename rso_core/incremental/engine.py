@@ -56,10 +56,10 @@ class IncrementalEngine:
         graph = network_graph(model, tuple(inputs.shape[1:]))
         images = inputs.detach().reshape(len(inputs), -1).contiguous().numpy().view()
         images.flags.writeable = False  # so that all inputs have one type to the compiler
+        memory_bytes = DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes
         self._workplace = Workplace(
             graph, self._parameters, images, np.ascontiguousarray(targets.numpy()),
-            Threads(n_threads), Arena(),
-            DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes,
+            Threads(n_threads), Arena(memory_bytes // 4), memory_bytes,
         )  # fmt: skip
         self._session: Session | None = None
         self._parameter = ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch.nn import functional
@@ -130,12 +130,3 @@ POINTWISE_FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = MappingProxyTyp
     }
 )
 """By name: what maps a tensor and the node's arguments to one of the same shape."""
-
-
-def __getattr__(name: str) -> Any:
-    # TODO: goes when `incremental.engine` imports it from there
-    if name == "network_graph":
-        from rso_core.incremental.graph_reader import network_graph
-
-        return network_graph
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -195,5 +195,5 @@ def call_name(node: fx.Node) -> str:
 
 def _pair(size: Any) -> tuple[Any, Any]:
     if isinstance(size, tuple | list):
-        return tuple(size) if len(size) == 2 else (*size, *size)[:2]  # type: ignore[return-value]
+        return tuple(size) if len(size) == 2 else (*size, *size)[:2]
     return (size, size)

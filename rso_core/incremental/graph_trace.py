@@ -155,11 +155,11 @@ class _Reader:
                 raise UnsupportedNetwork("it calls dropout without training=self.training")
             return value
         if target in calls.POOL_FUNCTIONS:
-            kind, options = calls.POOL_FUNCTIONS[target]
-            return self._pool(kind, value, calls.pool_options(kind, calls.bound(node, options)))
+            kind, known = calls.POOL_FUNCTIONS[target]
+            return self._pool(kind, value, calls.pool_options(kind, calls.bound(node, known)))
         if target in calls.GLOBAL_POOL_FUNCTIONS:
-            kind, options = calls.GLOBAL_POOL_FUNCTIONS[target]
-            return self._global_pool(kind, value, calls.bound(node, options))
+            kind, known = calls.GLOBAL_POOL_FUNCTIONS[target]
+            return self._global_pool(kind, value, calls.bound(node, known))
         return self._pointwise(calls.pointwise_function(node), value)
 
     def _argument(self, node: fx.Node, index: int) -> _Value:
@@ -273,7 +273,7 @@ class _Reader:
         shape = (channels, *window.output_size(height, width))
         return self._append(Node(kind, (value.position,), shape, window), shape)
 
-    def _global_pool(self, kind: Kind, value: _Value, options: dict[str, Any]) -> _Value:
+    def _global_pool(self, kind: Kind, value: _Value, options: calls.Options) -> _Value:
         size = self._image(value, kind.value)[1:]
         keeps_image = calls.checked_global_pool(options)
         pooled = self._pool(kind, value, Window(size, size))
@@ -282,7 +282,7 @@ class _Reader:
     def _image(self, value: _Value, what: str) -> tuple[int, int, int]:
         if len(value.shape) != 3:
             raise UnsupportedNetwork(f"its {what} does not read images")
-        return cast("tuple[int, int, int]", value.shape)
+        return value.shape
 
     def _add(self, node: fx.Node) -> _Value:
         if len(node.args) != 2 or node.kwargs:

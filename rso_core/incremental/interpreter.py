@@ -39,8 +39,13 @@ CHANGE_FIRST, CHANGE_END = 11, 12  # [N_VARIANTS], positions in the next two, in
 CHANGE_WEIGHT = 13  # [..], position in the visited parameter, in the integers
 CHANGE_PLACE = 14  # [..], from the first tap of the visited weights to that of the changed one
 CHANGE_DELTA = 15  # [..], in the floats
+CHANGE_NEGATED = 39  # [..], minus CHANGE_DELTA, in the floats
+IS_UPDATE = 40  # whether the changes are carried into what is kept of a batch
+RAW = 41  # [n_weights], the visited parameter in its own order, in the floats
+WEIGHTS_PER_CHANNEL = 18  # weights of a channel
+PLACES = 19  # [WEIGHTS_PER_CHANNEL], the CHANGE_PLACE of each, in the integers
 CHANGE_SCALE = 16  # [N_VARIANTS, 2], added to a visited batch norm's parameters, in the floats
-N_HEADER = 40  # with what `visiting` and `last_linear` add
+N_HEADER = 48  # with what `visiting` and `last_linear` add
 
 N_VARIANTS = 4
 """Of the visited channel: as it is, and the candidates."""
@@ -74,8 +79,8 @@ N_OPERATION_COLUMNS = 25
 
 (
     IMAGES, CONVOLVE, SHARE, TRANSFORM, AVERAGE, MAXIMUM, ADD, ADD_CHANNEL, CHANGE, STATISTICS,
-    LOSS, BORDER,
-) = range(12)  # fmt: skip
+    LOSS, BORDER, CHANNEL,
+) = range(13)  # fmt: skip
 
 # the columns of the table of batch norms
 NORM_SUMS, NORM_CHANNELS, NORM_GAMMA, NORM_BETA, NORM_SCALES, NORM_PIXELS, NORM_ONE = range(7)
@@ -274,6 +279,8 @@ def _run_operation(
     elif code == CHANGE:
         _change(integers, floats, row, source, source_row, other, other_row, target, target_row,
                 variant)  # fmt: skip
+    elif code == CHANNEL:
+        _channel(integers, floats, row, source, source_row, target, target_row, channel)
     elif code == IMAGES:
         _read_images(integers, floats, inputs, batch, tile, target, target_plane, target_row,
                      n_channels, height, width)  # fmt: skip
@@ -375,19 +382,63 @@ def _change(
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     """The visited channel's plane of a variant: the kept one, and what the changes add to it.
 
-    A change of a weight adds delta times the shifted plane of its input channel, a change of a
-    bias adds delta; where an average pool follows, all of it is pooled.
+    During an update variant 1 also becomes the kept plane. Where no plane is kept but computed
+    with the weights of now (FLAG 2), variant 1 is that, and variant 0 lacks the changes.
     """
     simd.never_inline()
     height, width = integers[row + HEIGHT], integers[row + WIDTH]
     first = integers[integers[CHANGE_FIRST] + variant]
     end = integers[integers[CHANGE_END] + variant]
-    changes, places = integers[CHANGE_DELTA], integers[CHANGE_PLACE]
-    steps = (integers[row + STRIDE_Y] * source_row, integers[row + STRIDE_X] * LANES)
-    pool_y, pool_x = integers[row + PADDING_Y], integers[row + PADDING_X]
+    changes = integers[CHANGE_DELTA]
+    if integers[IS_UPDATE] == 1:
+        if integers[row + FLAG] & 2 and variant < 2:
+            other = 1 - variant
+            first = integers[integers[CHANGE_FIRST] + other]
+            end = integers[integers[CHANGE_END] + other]
+            changes = integers[CHANGE_NEGATED]
+        elif first < end:
+            _add_changes(integers, floats, row, kept, kept_row, source, source_row, kept, kept_row,
+                         changes, integers[CHANGE_PLACE], first, end)  # fmt: skip
+            end = first
     if first >= end:
         _copy(floats, kept, 0, kept_row, target, 0, target_row, np.int64(1), height, width)
-    elif integers[row + FLAG] == 1:  # a bias
+    else:
+        _add_changes(integers, floats, row, kept, kept_row, source, source_row, target, target_row,
+                     changes, integers[CHANGE_PLACE], first, end)  # fmt: skip
+
+
+@compiled
+def _channel(
+    integers, floats, row, source, source_row, target, target_row, channel,
+):  # fmt: skip  # type: ignore[no-untyped-def]
+    """The visited channel's plane with the weights of now."""
+    simd.never_inline()
+    start = simd.zero()
+    if integers[row + BIAS] >= 0:
+        start = simd.broadcast(floats[integers[row + BIAS] + channel])
+    for y in range(integers[row + HEIGHT]):
+        for x in range(integers[row + WIDTH]):
+            simd.store(floats, target + y * target_row + x * LANES, start)
+    n = integers[WEIGHTS_PER_CHANNEL]
+    _add_changes(integers, floats, row, target, target_row, source, source_row, target, target_row,
+                 integers[RAW] + channel * n, integers[PLACES], np.int64(0), n)  # fmt: skip
+
+
+@compiled
+def _add_changes(
+    integers, floats, row, kept, kept_row, source, source_row, target, target_row, changes, places,
+    first, end,
+):  # fmt: skip  # type: ignore[no-untyped-def]
+    """target = kept + the changes.
+
+    A change of a weight adds delta times the shifted plane of its input channel, a change of a
+    bias adds delta; where an average pool follows, all of it is pooled.
+    """
+    simd.never_inline()
+    height, width = integers[row + HEIGHT], integers[row + WIDTH]
+    steps = (integers[row + STRIDE_Y] * source_row, integers[row + STRIDE_X] * LANES)
+    pool_y, pool_x = integers[row + PADDING_Y], integers[row + PADDING_X]
+    if integers[row + FLAG] & 1:  # a bias
         step = simd.zero()
         for change in range(first, end):
             step = simd.add(step, simd.broadcast(floats[changes + change]))
@@ -397,7 +448,7 @@ def _change(
                 simd.store(floats, target + y * target_row + x, simd.add(v, step))
     elif pool_y * pool_x > 1:
         _change_pooled(integers, floats, kept, kept_row, source, target, target_row, steps, height,
-                       width, (pool_y, pool_x), source_row, first, end)  # fmt: skip
+                       width, (pool_y, pool_x), changes, places, first, end)  # fmt: skip
     elif width % 7 == 0:
         _changed_rows_7(floats, integers, kept, kept_row, source, target, target_row, steps, height,
                         np.int64(0), width, changes, places, first, end)  # fmt: skip
@@ -412,7 +463,7 @@ def _change(
 @compiled
 def _change_pooled(
     integers, floats, kept, kept_row, source, target, target_row, steps, height, width, pool,
-    source_row, first, end,
+    changes, places, first, end,
 ):  # fmt: skip  # type: ignore[no-untyped-def]
     simd.never_inline()
     share = np.float32(1.0) / np.float32(pool[0] * pool[1])
@@ -422,11 +473,11 @@ def _change_pooled(
             corner = source + y * pool[0] * steps[0] + x * pool[1] * steps[1]
             for change in range(first, end):
                 total = simd.zero()
-                place = corner + integers[integers[CHANGE_PLACE] + change]
+                place = corner + integers[places + change]
                 for j in range(pool[0]):
                     for i in range(pool[1]):
                         at = place + j * steps[0] + i * steps[1]
                         total = simd.add(total, simd.load(floats, at))
-                step = simd.broadcast(floats[integers[CHANGE_DELTA] + change] * share)
+                step = simd.broadcast(floats[changes + change] * share)
                 v = simd.multiply_add(step, total, v)
             simd.store(floats, target + y * target_row + x * LANES, v)

@@ -1,7 +1,7 @@
 """What a node of a network's graph computes, in plain torch operations on any device.
 
-Values have an axis for variants of a network beside the one for images: all of them have the same
-weights, except for those that are handed over, but not the same activations.
+Beside the axis for images a value has one for variants: they share the weights that they go
+through, and differ in the activations.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def node_value(
         images = _convolved(node, images, weight, bias)
     else:
         images = _pooled(node, images)
-    return images.unflatten(0, value.shape[:2])
+    return images.view(*value.shape[:2], *images.shape[1:])
 
 
 def _normalised(

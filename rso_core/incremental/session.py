@@ -41,16 +41,24 @@ class Threads:
 
 
 class Arena:
-    """Memory for activations that sessions use one after another, so that it is paid for once."""
+    """Memory for activations that sessions use one after another, so that it is paid for once.
 
-    def __init__(self) -> None:
+    Args:
+        n_reserved: floats to ask for at first; memory that is not used costs nothing.
+    """
+
+    def __init__(self, n_reserved: int) -> None:
+        self._n_reserved = n_reserved
         self._memory: Floats = np.empty(0, dtype=np.float32)
 
     def floats(self, n: int) -> Floats:
         """[n] float32 with anything in it; what was handed out before is handed out again."""
         if len(self._memory) < n:
             self._memory = np.empty(0, dtype=np.float32)  # frees the old before the new
-            self._memory = np.empty(n, dtype=np.float32)
+            try:
+                self._memory = np.empty(max(n, self._n_reserved), dtype=np.float32)
+            except MemoryError:  # a machine may refuse what it does not have at once
+                self._memory = np.empty(n, dtype=np.float32)
         return self._memory[:n]
 
 

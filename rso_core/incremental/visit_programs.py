@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from rso_core.incremental import interpreter as code
@@ -15,6 +16,9 @@ from rso_core.incremental.programs import (
     window_columns,
 )
 from rso_core.incremental.simd import LANES
+
+MOST_RECOMPUTED = 32
+"""Weights of a channel up to which its plane is computed anew at every visit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class _Visit:
         is_convolution = graph.nodes[self.visited].kind is Kind.CONVOLUTION
         source = graph.nodes[self.visited].inputs[0]
         keep = {source, *self.reach.shared, *self.reach.widened, *self.reach.fixed}
-        if is_convolution:
+        if is_convolution and not self._is_recomputed():
             keep.add(self.reach.start)
         for node in sorted(keep):
             border = self.writer.border(node, graph.consumers(node))
@@ -202,16 +206,30 @@ class _Visit:
             pool = window.kernel
         columns |= {"padding_y": pool[0], "padding_x": pool[1]}
         assert node.window is not None
+        shape = (1, *graph.nodes[start].shape[1:])
+        padding = node.window.padding
+        read = self.kept[source].shifted(-padding[0], -padding[1])
+        if self._is_recomputed():
+            kept = self.writer.of_tile(shape, (0, 0))
+            bias = -1 if node.bias is None else self.writer.offsets[node.bias]
+            self.writer.operation(
+                code.CHANNEL, shape, source=read, target=kept, bias=bias, **columns
+            )
+        else:
+            kept = self.kept[start].one_channel()
         self.writer.operation(
-            code.CHANGE,
-            (1, *graph.nodes[start].shape[1:]),
-            source=self.kept[start].one_channel(),
-            other=self.kept[source].shifted(-node.window.padding[0], -node.window.padding[1]),
-            target=target,
-            inputs=graph.nodes[source].shape[0],
-            flag=int(self.parameter == node.bias),
-            **columns,
-        )
+            code.CHANGE, shape, source=kept, other=read, target=target,
+            flag=int(self.parameter == node.bias) + 2 * self._is_recomputed(), **columns,
+        )  # fmt: skip
+
+    def _is_recomputed(self) -> bool:
+        """Whether the visited channel is cheaper to compute anew than to keep for all batches."""
+        graph, node = self.writer.graph, self.writer.graph.nodes[self.visited]
+        if self.parameter != node.weight or node.window is None:
+            return False
+        n_weights = graph.nodes[node.inputs[0]].shape[0] * math.prod(node.window.kernel)
+        is_read_whole = self.reach.start in (*self.reach.widened, *self.reach.shared)
+        return n_weights <= MOST_RECOMPUTED and not is_read_whole
 
     # ------------------------------------------------------------------------ score and update
 
@@ -315,8 +333,4 @@ class _Visit:
             kept = self.kept[position]
             difference = self._difference(position, (0, 0))
             writer.operation(code.ADD_CHANNEL, shape, source=difference, other=kept, target=kept)
-        start = self.reach.start
-        # a widened start has just been brought up to date
-        if graph.nodes[start].kind is not Kind.BATCH_NORM and start not in self.reach.widened:
-            self._change(self.kept[start].one_channel())
         return Program(first, len(writer.segments))

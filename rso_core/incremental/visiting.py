@@ -11,12 +11,17 @@ from rso_core.incremental.interpreter import (
     CHANGE_DELTA,
     CHANGE_END,
     CHANGE_FIRST,
+    CHANGE_NEGATED,
     CHANGE_PLACE,
     CHANGE_SCALE,
     CHANGE_WEIGHT,
+    IS_UPDATE,
     N_IMAGES,
     N_TILES,
     N_VARIANTS,
+    WEIGHTS_PER_CHANNEL,
+    PLACES,
+    RAW,
     run_program,
     sums_of,
 )
@@ -27,8 +32,6 @@ FILL, NARROW, SCORE, UPDATE = range(4)
 
 # what is added to the header of `interpreter`; all but VALUES in the integers
 PROGRAMS = 17  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
-PER_CHANNEL = 18  # weights of a channel
-PLACES = 19  # [PER_CHANNEL], the CHANGE_PLACE of each, in the integers
 NORM_COLUMN = 20  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
 PACKED = 21  # [n_weights], places of the parameter's weights in the floats
 OWNERS = 22  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
@@ -68,7 +71,7 @@ def visit_weights(
     n_variants = first_candidate + 3
     for position in range(len(deltas)):
         weight, batch = first_weight + position, drawn[position]
-        channel = weight // integers[PER_CHANNEL]
+        channel = weight // integers[WEIGHTS_PER_CHANNEL]
         slot = min(batch, integers[N_SLOTS] - 1)  # the last is shared by the batches without one
         _make_current(integers, floats, doubles, inputs, batch, slot, thread, n_threads, barrier)
         wait_for_all(barrier, n_threads)
@@ -166,7 +169,7 @@ def _make_current(
 @compiled
 def _run_of_changes(integers: Any, first: int, end: int) -> tuple[int, int]:
     """The channel of an accepted change, and the end of those of the same channel."""
-    weights, per_channel = integers[CHANGE_WEIGHT], integers[PER_CHANNEL]
+    weights, per_channel = integers[CHANGE_WEIGHT], integers[WEIGHTS_PER_CHANNEL]
     channel = integers[weights + first] // per_channel
     after = first
     while after < end and integers[weights + after] // per_channel == channel:
@@ -178,6 +181,7 @@ def _run_of_changes(integers: Any, first: int, end: int) -> tuple[int, int]:
 def _set_variants(integers: Any, floats: Any, first: int, end: int) -> None:
     """Variant 0 is the channel before the changes, variant 1 after them."""
     _clear_variants(integers, floats)
+    integers[IS_UPDATE] = 1
     integers[integers[CHANGE_FIRST] + 1], integers[integers[CHANGE_END] + 1] = first, end
     if integers[NORM_COLUMN] >= 0:  # a batch norm's scale and shift are already those of now
         for position in range(first, end):
@@ -199,6 +203,7 @@ def _set_candidates(
 ) -> None:
     """Variant 0 is the weight as it is; after it come the candidates that differ from it."""
     _clear_variants(integers, floats)
+    integers[IS_UPDATE] = 0
     old = floats[integers[integers[PACKED] + weight]]
     kept = np.float32(old * decay) if first == 1 else old
     values = integers[VALUES]
@@ -223,6 +228,7 @@ def _accept(integers: Any, floats: Any, weight: int, variant: int) -> None:
     if value == old:
         return
     floats[integers[integers[PACKED] + weight]] = value
+    floats[integers[RAW] + weight] = value
     position = integers[N_CHANGES]
     _note(integers, floats, position, weight, value - old)
     integers[N_CHANGES] = position + 1
@@ -231,6 +237,7 @@ def _accept(integers: Any, floats: Any, weight: int, variant: int) -> None:
 @compiled
 def _note(integers: Any, floats: Any, position: int, weight: int, step: float) -> None:
     integers[integers[CHANGE_WEIGHT] + position] = weight
-    place = integers[PLACES] + weight % integers[PER_CHANNEL]
+    place = integers[PLACES] + weight % integers[WEIGHTS_PER_CHANNEL]
     integers[integers[CHANGE_PLACE] + position] = integers[place]
     floats[integers[CHANGE_DELTA] + position] = step
+    floats[integers[CHANGE_NEGATED] + position] = -step

@@ -23,6 +23,7 @@ from rso_core.networks import NETWORKS, build_network
 
 _IMAGE = (1, 8, 8)
 _N_PIXELS = 64
+_IN_PLACE = nn.ReLU(inplace=True)
 
 
 class _Forward(nn.Module):
@@ -178,7 +179,6 @@ def test_pool_functions_are_read(name: str) -> None:
     "function": lambda x: torch.flatten(x, 1),
     "function with keywords": lambda x: torch.flatten(x, start_dim=1, end_dim=-1),
     "method": lambda x: x.flatten(1, 3),
-    "module": nn.Flatten(),
     "view by size": lambda x: x.view(x.size(0), -1),
     "view by shape": lambda x: x.view(x.shape[0], -1),
     "view by all sizes": lambda x: x.view(x.size()[0], x.size(1) * x.size(2) * x.size(3)),
@@ -304,15 +304,12 @@ _SIMPLE_REFUSALS: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
         lambda x: functional.avg_pool2d(x, 2, divisor_override=3),
         "has a padding or a divisor of its own",
     ),
-    "indices": (
-        lambda x: functional.max_pool2d(x, 2, return_indices=True)[0], "max pool returns indices",
-    ),
     "an adaptive pool": (
         lambda x: functional.adaptive_avg_pool2d(x, 2), "adaptive pool gives more than one pixel",
     ),
-    "indices of an adaptive pool": (
-        lambda x: functional.adaptive_max_pool2d(x, 1, return_indices=True)[0],
-        "adaptive pool returns indices",
+    "indices": (
+        lambda x: functional.max_pool2d(x, 2, return_indices=True)[0],
+        "calls 'max_pool2d_with_indices'",
     ),
     "a mean over the channels": (
         lambda x: x.mean(1), "takes a mean over something other than all pixels",
@@ -381,6 +378,13 @@ _MODULE_REFUSALS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a kernel larger than the image": (
         lambda: nn.Sequential(nn.Conv2d(1, 1, 9)), "its convolution leaves nothing of the image",
     ),
+    "indices": (
+        lambda: nn.Sequential(nn.MaxPool2d(2, return_indices=True)), "max pool returns indices",
+    ),
+    "indices of an adaptive pool": (
+        lambda: nn.Sequential(nn.AdaptiveMaxPool2d(1, return_indices=True)),
+        "adaptive pool returns indices",
+    ),
     "a pool of features": (
         lambda: nn.Sequential(nn.Flatten(), nn.MaxPool2d(1)), "its max pool does not read images",
     ),
@@ -444,7 +448,7 @@ def test_a_module_that_is_not_known_for_certain_is_refused(name: str) -> None:
         lambda x: functional.relu(x, inplace=True),
         lambda x: torch.relu_(x),
         lambda x: x.relu_(),
-        lambda x: nn.ReLU(inplace=True)(x),
+        lambda x: _IN_PLACE(x),
         lambda x: operator.iadd(x, x),
         lambda x: x.add_(x),
         lambda x: x.view(x.size(0), -1).relu_(),
@@ -458,6 +462,7 @@ def test_activations_that_are_overwritten_and_read_again_are_refused(
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(1, 2, 8)
+            self.in_place = _IN_PLACE
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             before = self.conv(x)
