@@ -51,7 +51,7 @@ QUICK = Effort(8, 0, repeated_below_s=3.0, sampled_above_s=6.0)
 _OPTIONS = RSOOptions()
 _NO_DECAY = 1.0
 _N_REPEATED = 2
-_N_SAMPLED = 4
+_LEAST_SAMPLE, _SAMPLE_S = 3, 0.2
 _PIECE_S = 0.25
 _N_WARM_UP, _WARM_UP_BATCH_SIZE = 2, 64
 
@@ -287,27 +287,30 @@ class _Bench:
         """
         started = self.clock()
         batches, deltas = self.drawer.layer(layer.n_weights), self._deltas(layer)
+        layer_s = self.clock() - started
         n_first = min(layer.n_weights, len(batches.images))
         n_again = layer.n_weights - n_first
-        k = min(_N_SAMPLED, n_first)
+
+        def visits_s(batches: Batches, first: int, end: int) -> float:
+            before = self.clock()
+            engine.visit_(layer.name, first, deltas[first:end], batches, _NO_DECAY)
+            return self.clock() - before
+
+        k = min(_LEAST_SAMPLE, n_first)
+        a_visit_s = visits_s(batches, 0, k) / k
+        k = min(n_first, max(k, int(_SAMPLE_S / max(a_visit_s, 1e-9))))
+        visits_s(batches, 0, k)  # memory is slow when it is first used, which a cycle seldom does
         drawn = batches.drawn.clone()
         drawn[k:n_first] = n_first - 1
         sample = Batches(batches.images, drawn)
-
-        def visits_s(first: int, end: int) -> float:
-            before = self.clock()
-            for _ in self._pieces(engine, layer, deltas[:end], sample, first):
-                pass
-            return self.clock() - before
-
-        visits_s(0, 1)
-        layer_s = self.clock() - started  # with what is done but once
+        layer_s += visits_s(sample, 0, 1)  # with what is done at the start of a layer
         if k > 1:
-            layer_s += visits_s(1, k) / (k - 1) * (n_first - 1)
+            layer_s += visits_s(sample, 1, k) / (k - 1) * (n_first - 1)
         if n_again:
-            visits_s(k, n_first)
+            for _ in self._pieces(engine, layer, deltas[:n_first], sample, k):
+                pass
             k = min(k, n_again)
-            layer_s += visits_s(n_first, n_first + k) / k * n_again
+            layer_s += visits_s(sample, n_first, n_first + k) / k * n_again
         return layer_s
 
     def _pieces(

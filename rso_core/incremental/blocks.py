@@ -150,6 +150,35 @@ def multiply_add_block(
     return signature, generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def transpose(typing: Any, array: Any, index: Any) -> Any:
+    """Transposes the LANES x LANES floats at an index, in place.
+
+    Blocks off the diagonal are exchanged, of half the size at every step.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, index = arguments
+        step = ir.Constant(ir.IntType(64), LANES)
+        places = _places(builder, index, step, step, 1, LANES)
+        rows = [simd.emit_load(context, builder, signature.args[0], array, p) for p in places]
+        size = LANES // 2
+        while size:
+            low = [lane if not lane & size else LANES + lane - size for lane in range(LANES)]
+            high = [lane + size if not lane & size else LANES + lane for lane in range(LANES)]
+            masks = [ir.Constant(ir.VectorType(ir.IntType(32), LANES), m) for m in (low, high)]
+            for row in range(LANES):
+                if not row & size:
+                    pair = rows[row], rows[row + size]
+                    rows[row], rows[row + size] = (builder.shuffle_vector(*pair, m) for m in masks)
+            size //= 2
+        for place, vector in zip(places, rows, strict=True):
+            simd.emit_store(context, builder, signature.args[0], array, place, vector)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
 def _places(
     builder: Any, index: Any, output_step: Any, pixel_step: Any, n_outputs: int, n_pixels: int
 ) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rso_core.incremental import kernels, simd
-from rso_core.incremental.blocks import load_block, multiply_add_block, store_block
+from rso_core.incremental.blocks import load_block, multiply_add_block, store_block, transpose
 from rso_core.incremental.kernels import compiled, merged
 from rso_core.incremental.simd import LANES
 from rso_core.incremental.threads import wait_for_all
@@ -41,6 +41,7 @@ CHANGE_PLACE = 14  # [..], from the first tap of the visited weights to that of 
 CHANGE_DELTA = 15  # [..], in the floats
 CHANGE_NEGATED = 39  # [..], minus CHANGE_DELTA, in the floats
 IS_UPDATE = 40  # whether the changes are carried into what is kept of a batch
+SCRATCH = 42  # [n_threads, LANES, LANES], in the floats
 RAW = 41  # [n_weights], the visited parameter in its own order, in the floats
 WEIGHTS_PER_CHANNEL = 18  # weights of a channel
 PLACES = 19  # [WEIGHTS_PER_CHANNEL], the CHANGE_PLACE of each, in the integers
@@ -280,10 +281,11 @@ def _run_operation(
         _change(integers, floats, row, source, source_row, other, other_row, target, target_row,
                 variant)  # fmt: skip
     elif code == CHANNEL:
-        _channel(integers, floats, row, source, source_row, target, target_row, channel)
+        if variant == 0:  # it is the same for all
+            _channel(integers, floats, row, source, source_row, target, target_row, channel)
     elif code == IMAGES:
         _read_images(integers, floats, inputs, batch, tile, target, target_plane, target_row,
-                     n_channels, height, width)  # fmt: skip
+                     n_channels, height, width, integers[SCRATCH] + thread * LANES * LANES)  # fmt: skip
     elif code == BORDER:
         kernels.zero_border(
             floats, target, target_plane, target_row, n_channels, height, width,
@@ -320,31 +322,35 @@ def _copy(
 
 @compiled
 def _read_images(
-    integers,
-    floats,
-    inputs,
-    batch,
-    tile,
-    target,
-    target_plane,
-    target_row,
-    n_channels,
-    height,
-    width,
-):  # type: ignore[no-untyped-def]
-    """Lays the tile's images side by side; empty lanes hold the batch's last one."""
+    integers, floats, inputs, batch, tile, target, target_plane, target_row, n_channels, height,
+    width, scratch,
+):  # fmt: skip  # type: ignore[no-untyped-def]
+    """Lays the tile's images side by side; empty lanes hold the batch's last one.
+
+    Args:
+        scratch: offset of room for LANES vectors.
+    """
     simd.never_inline()
-    n_images = integers[N_IMAGES]
-    for lane in range(LANES):
-        position = min(tile * LANES + lane, n_images - 1)
-        image = inputs[integers[integers[BATCHES] + batch * n_images + position]]
-        feature = 0
-        for c in range(n_channels):
-            for y in range(height):
-                to = target + c * target_plane + y * target_row + lane
-                for x in range(width):
-                    floats[to + x * LANES] = image[feature + x]
-                feature += width
+    last = integers[N_IMAGES] - 1
+    images = integers[BATCHES] + batch * integers[N_IMAGES]
+    n_pixels = height * width
+    n_features = n_channels * n_pixels
+    for first in range(0, n_features, LANES):
+        n = min(LANES, n_features - first)
+        if n == LANES:
+            for lane in range(LANES):
+                image = integers[images + min(tile * LANES + lane, last)]
+                simd.store(floats, scratch + lane * LANES, simd.load2(inputs, image, first))
+            transpose(floats, scratch)
+        else:
+            for lane in range(LANES):
+                image = integers[images + min(tile * LANES + lane, last)]
+                for feature in range(n):
+                    floats[scratch + feature * LANES + lane] = inputs[image, first + feature]
+        for feature in range(n):
+            c, pixel = (first + feature) // n_pixels, (first + feature) % n_pixels
+            to = target + c * target_plane + pixel // width * target_row + pixel % width * LANES
+            simd.store(floats, to, simd.load(floats, scratch + feature * LANES))
 
 
 def _changed_rows(n_pixels: int) -> Any:
@@ -449,15 +455,22 @@ def _add_changes(
     elif pool_y * pool_x > 1:
         _change_pooled(integers, floats, kept, kept_row, source, target, target_row, steps, height,
                        width, (pool_y, pool_x), changes, places, first, end)  # fmt: skip
-    elif width % 7 == 0:
-        _changed_rows_7(floats, integers, kept, kept_row, source, target, target_row, steps, height,
-                        np.int64(0), width, changes, places, first, end)  # fmt: skip
     else:
+        # a few at a time, so that the planes that they read stay in the cache
+        n_at_once = integers[row + KERNEL_Y] * integers[row + KERNEL_X]
         even = width - width % 4
-        _changed_rows_4(floats, integers, kept, kept_row, source, target, target_row, steps, height,
-                        np.int64(0), even, changes, places, first, end)  # fmt: skip
-        _changed_rows_1(floats, integers, kept, kept_row, source, target, target_row, steps, height,
-                        even, width, changes, places, first, end)  # fmt: skip
+        at, at_row = kept, kept_row
+        for begin in range(first, end, n_at_once):
+            stop = min(begin + n_at_once, end)
+            if width % 7 == 0:
+                _changed_rows_7(floats, integers, at, at_row, source, target, target_row, steps,
+                                height, np.int64(0), width, changes, places, begin, stop)  # fmt: skip
+            else:
+                _changed_rows_4(floats, integers, at, at_row, source, target, target_row, steps,
+                                height, np.int64(0), even, changes, places, begin, stop)  # fmt: skip
+                _changed_rows_1(floats, integers, at, at_row, source, target, target_row, steps,
+                                height, even, width, changes, places, begin, stop)  # fmt: skip
+            at, at_row = target, target_row
 
 
 @compiled

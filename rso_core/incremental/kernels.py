@@ -357,11 +357,14 @@ def max_pool(
                 first, end = max(left, 0), min(left + kernel_size[1], source_size[1])
                 plane = source + channel * source_plane
                 best = simd.load(memory, plane + first_row * source_row + first * LANES)
+                total = simd.zero()
                 for row in range(first_row, end_row):
                     for column in range(first, end):
                         v = simd.load(memory, plane + row * source_row + column * LANES)
-                        # a number that is none is the largest, as it is to torch
-                        best = simd.where_equal(v, v, simd.larger(best, v), v)
+                        best = simd.larger(best, v)
+                        total = simd.add(total, v)
+                # what is not a number is the largest, as it is to torch
+                best = simd.where_equal(total, total, best, total)
                 to = target + channel * target_plane + y * target_row + x * LANES
                 simd.store(memory, to, best)
 

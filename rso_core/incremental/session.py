@@ -208,6 +208,7 @@ class Session:
             code.NORMS: integers.append(writer.norms),
             code.SEGMENTS: integers.append(writer.segments),
             code.BATCHES: integers.append(self._images),
+            code.SCRATCH: writer.room(n_threads * LANES * LANES),
             code.SUMS_AT: n_doubles,
         }
         self._integers = integers.array(header)

@@ -132,6 +132,21 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def load2(typing: Any, array: Any, row: Any, column: Any) -> Any:
+    """The vector at array[row, column : column + LANES] of a contiguous array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, row, column = arguments
+        n_columns = builder.extract_value(
+            context.make_array(signature.args[0])(context, builder, array).shape, 1
+        )
+        index = builder.add(builder.mul(row, n_columns), column)
+        return emit_load(context, builder, signature.args[0], array, index)
+
+    return VECTOR(array, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """Writes array[index : index + LANES]."""
 

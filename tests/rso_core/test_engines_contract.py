@@ -144,13 +144,13 @@ class _Network:
         model = nn.Sequential(*copy.deepcopy(self.layers))
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() == 1:
-                    parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            for name, parameter in model.named_parameters():
+                noise = torch.randn(parameter.shape, generator=generator)
+                if parameter.dim() >= 2:
+                    parameter.copy_(noise * math.sqrt(2 / parameter[0].numel()))
+                else:
+                    parameter.copy_(name.endswith("weight") + 0.3 * noise)
         return model
-
-    def __repr__(self) -> str:
-        return f"{self.input_shape} -> {self.layers}"
 
 
 _POINTWISE = (
@@ -161,7 +161,6 @@ _POINTWISE = (
 
 @st.composite
 def _networks(draw: st.DrawFn) -> _Network:
-    torch.manual_seed(draw(st.integers(0, 2**32)))
     n_channels = draw(st.integers(1, 3))
     size = [draw(st.integers(2, 9)), draw(st.integers(2, 9))]
     input_shape = (n_channels, *size)
@@ -509,7 +508,6 @@ def test_a_candidate_without_a_finite_loss_is_never_accepted(
         name, 0, torch.full((n,), delta), _fresh(n, 13), 1.0
     )
     assert bool(visits.chosen_losses().isfinite().all())
-    assert all(bool(p.isfinite().all()) for p in model.parameters())
     assert not visits.losses[:, KEEP].isnan().any()
     assert all(choose(losses) == choice for losses, choice in
                zip(visits.losses.tolist(), visits.chosen.tolist(), strict=True))  # fmt: skip
