@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from rso_core.batches import Batches
-from rso_core.evaluation import batch_statistics, summed_cross_entropy
+from rso_core.evaluation import batch_statistics, evaluate, summed_cross_entropy
 
 KEEP, PLUS, MINUS = 0, 1, 2
 """The three candidates in the order of a visit's losses: w, w + delta, w - delta."""
@@ -54,6 +54,10 @@ class Engine(Protocol):
                 `first_weight + v`.
             decay: 1 - weight decay; with 1.0 a kept weight stays bit for bit as it was.
         """
+        ...
+
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        """Mean cross entropy and accuracy of the network on other data; see `evaluation`."""
         ...
 
 
@@ -105,6 +109,10 @@ class ReferenceEngine:
             losses=torch.tensor(losses, dtype=torch.float64),
             chosen=torch.tensor(chosen, dtype=torch.int8),
         )
+
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        """See `Engine.evaluate`."""
+        return evaluate(self._model, inputs, targets)
 
     def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
         # the three candidates see the same batch, so it has to outlive a network's first layer

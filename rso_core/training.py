@@ -14,7 +14,6 @@ from torch import nn
 
 from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
-from rso_core.evaluation import evaluate
 from rso_core.networks import build_network, check_network
 from rso_core.optimizers import Optimizer, ProgressCallback, optimizer_class
 from rso_core.records import CycleOutcome, CycleRecord
@@ -42,7 +41,7 @@ def train(
         configuration: what to train.
         data: not changed; its tensors may be read-only memory.
         seed: of the initial weights, the batches and the perturbations.
-        n_threads: threads that torch may use.
+        n_threads: threads that torch and the engine may use.
         device: where to train: `cpu`, or a torch device such as `cuda`.
         on_progress: called a few times a second; what it raises ends the run.
 
@@ -70,7 +69,7 @@ def train(
             outcome = next(outcomes)
             if not math.isfinite(outcome.training_loss):
                 raise TrainingDiverged(f"the loss in cycle {cycle} is {outcome.training_loss}")
-            record = _evaluated(outcome, model, optimizer, data)
+            record = _evaluated(outcome, optimizer, data)
             for part, loss in (("validation", record.validation_loss), ("test", record.test_loss)):
                 # a gradient method's own loss is that before its step
                 if loss is not None and not math.isfinite(loss):
@@ -90,17 +89,15 @@ def fresh_network(configuration: Configuration, data: Dataset, seed: int) -> nn.
     return model
 
 
-def _evaluated(
-    outcome: CycleOutcome, model: nn.Module, optimizer: Optimizer, data: Dataset
-) -> CycleRecord:
+def _evaluated(outcome: CycleOutcome, optimizer: Optimizer, data: Dataset) -> CycleRecord:
     started = time.perf_counter()
     optimizer.prepare_evaluation_()
     validation_loss = validation_accuracy = None
     if len(data.validation_targets):
-        validation_loss, validation_accuracy = evaluate(
-            model, data.validation_inputs, data.validation_targets
+        validation_loss, validation_accuracy = optimizer.evaluate(
+            data.validation_inputs, data.validation_targets
         )
-    test_loss, test_accuracy = evaluate(model, data.test_inputs, data.test_targets)
+    test_loss, test_accuracy = optimizer.evaluate(data.test_inputs, data.test_targets)
     return CycleRecord(
         **{**asdict(outcome), "layers": outcome.layers},
         validation_loss=validation_loss,

@@ -9,7 +9,7 @@ import torch
 
 from rso_core.incremental.device_batches import DeviceBatches
 from rso_core.incremental.device_losses import N_CANDIDATES, Visit, mean_losses
-from rso_core.incremental.graph import Kind, NetworkGraph
+from rso_core.incremental.graph import NetworkGraph
 from rso_core.incremental.node_values import graph_values
 
 
@@ -49,9 +49,12 @@ class LogitColumns:
     ) -> bool:
         """Whether the parameter is one of the last linear layer's, and its batches can be kept."""
         last = graph.nodes[-1]
-        if last.kind is not Kind.CONVOLUTION or parameter not in (last.weight, last.bias):
+        if last.window is None or parameter not in (last.weight, last.bias):
             return False
-        n_features = math.prod(graph.nodes[last.inputs[0]].shape)
+        channels, *image = graph.nodes[last.inputs[0]].shape
+        if (*last.window.kernel, *last.window.padding) != (*image, 0, 0):
+            return False  # a convolution that gives one pixel, but does not read each pixel once
+        n_features = channels * math.prod(image)
         n_images = batches.n_slots * batches.batch_size
         return n_images * (4 * n_features + 8 * last.shape[0]) <= memory_bytes
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from rso_core.batches import Batches
 from rso_core.engines import Visits
+from rso_core.evaluation import evaluate
 from rso_core.incremental.channel_session import ChannelSession
+from rso_core.incremental.compiled_evaluation import evaluate_compiled
 from rso_core.incremental.graph import UnsupportedNetwork
 from rso_core.incremental.graph_reader import network_graph
 from rso_core.incremental.last_linear_session import (
@@ -47,6 +50,7 @@ class IncrementalEngine:
         n_threads: int = 1,
         memory_bytes: int | None = None,
     ) -> None:
+        self._model = model
         self._parameters = dict(model.named_parameters())
         for tensor in (inputs, *self._parameters.values()):
             if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
@@ -84,6 +88,17 @@ class IncrementalEngine:
         self._next_weight = end
         self._known = {name: p.detach().clone() for name, p in self._parameters.items()}
         return Visits(losses=torch.from_numpy(losses), chosen=torch.from_numpy(chosen))
+
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        """As `rso_core.evaluation.evaluate`, of the engine's model."""
+        keeps_statistics = all(
+            module.running_mean is not None
+            for module in self._model.modules()
+            if isinstance(module, _BatchNorm)
+        )
+        if not keeps_statistics:  # then torch normalises by the batches of the evaluation
+            return evaluate(self._model, inputs, targets)
+        return evaluate_compiled(self._workplace, self._model, inputs, targets)
 
     def _session_for(self, parameter: str, first_weight: int, batches: Batches) -> Session:
         """The session that goes on, or a new one where anything has changed."""

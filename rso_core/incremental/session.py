@@ -183,40 +183,62 @@ class Session:
     def _lay_out(
         self, writer: Writer, integers: IntegerTables, header: Mapping[int, int], n_doubles: int = 0
     ) -> None:
-        """Sets up the arrays that the compiled code works on.
+        self._integers, self._floats, self._doubles = lay_out(
+            self._workplace, self._packed, writer, integers, header, images=self._images,
+            targets=self._workplace.targets, n_doubles=n_doubles,
+        )  # fmt: skip
 
-        Args:
-            writer: with all programs written and all room taken.
-            integers: tables of the session's own.
-            header: where they are.
-            n_doubles: how many the session needs in front of the programs' sums.
-        """
-        labels = np.full((len(self._images), self._n_tiles * LANES), -1.0, dtype=np.float32)
-        labels[:, : self._images.shape[1]] = self._workplace.targets[self._images]
-        n_threads = self._workplace.threads.n_threads
-        first_label = writer.room(labels.size)
-        header = {
-            **header,
-            code.N_TILES: self._n_tiles,
-            code.N_IMAGES: self._images.shape[1],
-            code.N_SUMS: writer.n_sums,
-            code.N_AFFINE: writer.n_affine,
-            code.LABELS: first_label,
-            code.AFFINE: writer.room(writer.n_affine * N_VARIANTS * n_threads),
-            code.VIEWS: integers.append(writer.views),
-            code.OPERATIONS: integers.append(writer.operations),
-            code.NORMS: integers.append(writer.norms),
-            code.SEGMENTS: integers.append(writer.segments),
-            code.BATCHES: integers.append(self._images),
-            code.SCRATCH: writer.room(n_threads * LANES * LANES),
-            code.SUMS_AT: n_doubles,
-        }
-        self._integers = integers.array(header)
-        self._floats = self._workplace.arena.floats(writer.n_floats)
-        self._floats[: len(self._packed.values)] = self._packed.values
-        self._floats[writer.n_kept_floats :] = 0.0
-        for place, value in writer.constants.items():
-            self._floats[place] = value
-        self._floats[first_label : first_label + labels.size] = labels.reshape(-1)
-        n_sums = writer.n_sums * self._n_tiles * N_VARIANTS
-        self._doubles = np.zeros(n_doubles + n_sums, np.float64)
+
+def lay_out(
+    workplace: Workplace,
+    packed: PackedParameters,
+    writer: Writer,
+    integers: IntegerTables,
+    header: Mapping[int, int],
+    *,
+    images: Integers,
+    targets: Integers,
+    n_doubles: int = 0,
+) -> tuple[Integers, Floats, Doubles]:
+    """The arrays that the compiled code works on; see the header of `interpreter`.
+
+    Args:
+        workplace: gives the memory.
+        packed: lie at the beginning of the memory.
+        writer: with all programs written and all room taken.
+        integers: tables of the session's own.
+        header: where they are.
+        images: [n_batches, batch_size], positions in the inputs.
+        targets: [n], class numbers.
+        n_doubles: how many the session needs in front of the programs' sums.
+    """
+    n_tiles = writer.sizes.n_tiles
+    labels = np.full((len(images), n_tiles * LANES), -1.0, dtype=np.float32)
+    labels[:, : images.shape[1]] = targets[images]
+    n_threads = workplace.threads.n_threads
+    first_label = writer.room(labels.size)
+    header = {
+        **header,
+        code.N_TILES: n_tiles,
+        code.N_IMAGES: images.shape[1],
+        code.N_SUMS: writer.n_sums,
+        code.N_AFFINE: writer.n_affine,
+        code.LABELS: first_label,
+        code.AFFINE: writer.room(writer.n_affine * N_VARIANTS * n_threads),
+        code.VIEWS: integers.append(writer.views),
+        code.OPERATIONS: integers.append(writer.operations),
+        code.NORMS: integers.append(writer.norms),
+        code.SEGMENTS: integers.append(writer.segments),
+        code.BATCHES: integers.append(images),
+        code.SCRATCH: writer.room(n_threads * LANES * LANES),
+        code.SUMS_AT: n_doubles,
+    }
+    table = integers.array(header)
+    floats = workplace.arena.floats(writer.n_floats)
+    floats[: len(packed.values)] = packed.values
+    floats[writer.n_kept_floats :] = 0.0
+    for place, value in writer.constants.items():
+        floats[place] = value
+    floats[first_label : first_label + labels.size] = labels.reshape(-1)
+    n_sums = writer.n_sums * n_tiles * N_VARIANTS
+    return table, floats, np.zeros(n_doubles + n_sums, np.float64)

@@ -19,9 +19,9 @@ from rso_core.incremental.interpreter import (
     N_IMAGES,
     N_TILES,
     N_VARIANTS,
-    WEIGHTS_PER_CHANNEL,
     PLACES,
     RAW,
+    WEIGHTS_PER_CHANNEL,
     run_program,
     sums_of,
 )

@@ -20,7 +20,7 @@ from rso_core.references import resolve
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = MappingProxyType({"rso": RSO, "sgd": SGD, "adam": Adam})
 
-_MEMBERS = ("Options", "n_visits", "run", "prepare_evaluation_")
+_MEMBERS = ("Options", "n_visits", "run", "prepare_evaluation_", "evaluate")
 
 
 def optimizer_class(name: str, field: str = "optimizer") -> type[Optimizer]:

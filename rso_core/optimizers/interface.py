@@ -52,6 +52,10 @@ class Optimizer(Protocol):
         """Brings the model into the state in which it is to be evaluated (batch statistics)."""
         ...
 
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        """Mean cross entropy (nats) and accuracy of the model; see `rso_core.evaluation`."""
+        ...
+
 
 def check_batch_size(batch_size: int, n_images: int) -> None:
     """Refuses a batch that the training set cannot fill.

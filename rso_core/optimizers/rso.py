@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -12,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from rso_core.batches import BatchDrawer, Drawing
-from rso_core.engines import KEEP, Engine, ReferenceEngine, Visits
-from rso_core.errors import InvalidInput
+from rso_core.engine_choice import EngineName, build_engine
+from rso_core.engines import KEEP, Visits
 from rso_core.evaluation import set_batch_norm_statistics_
-from rso_core.initialisation import Initialisation, initialise_, is_normalisation
+from rso_core.initialisation import Initialisation, initialise_
 from rso_core.optimizers.interface import (
     PROGRESS_INTERVAL_S,
     ProgressCallback,
@@ -28,8 +27,8 @@ from rso_core.sigma import (
     SigmaRule,
     annealing_factor,
     draw_deltas,
-    layer_sigmas,
 )
+from rso_core.visited_layers import VisitedLayer, visited_layers
 
 EVALUATION_STATISTICS_IMAGES = 2000
 """Size of the training batch that sets the moving statistics before an evaluation (authors)."""
@@ -75,21 +74,24 @@ class RSOOptions(BaseModel):
         default="fresh", description="A fresh batch for every weight, or one of the coarser ways."
     )
 
+    engine: EngineName = Field(
+        default="auto",
+        description="What visits the weights; all make the same decisions. auto: incremental "
+        "where it knows the network, else reference: plain forward passes.",
+    )
+    engine_memory_gib: float = Field(
+        default=6.0,
+        gt=0,
+        description="What the incremental engine may keep of the batches, in GiB; "
+        "with less it is slower.",
+    )
+
     @field_validator("sigma")
     @classmethod
     def _positive_sigma(cls, sigma: SigmaRule | float) -> SigmaRule | float:
         if isinstance(sigma, float) and sigma <= 0:
             raise ValueError(f"must be he, pooled or a number of more than 0, got {sigma}")
         return sigma
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """A parameter tensor that is visited."""
-
-    name: str
-    n_weights: int
-    sigma: float
 
 
 class RSO:
@@ -143,15 +145,22 @@ class RSO:
         for parameter in model.parameters():
             parameter.data = parameter.data.contiguous()  # so that a visit can address it flat
         initialise_(model, options.initialisation, generator)
-        self._layers = _visited_layers(model, options)
+        self._layers = visited_layers(model, options)
         self._batches = BatchDrawer(options.batch_drawing, len(targets), batch_size, generator)
-        self._engine: Engine = ReferenceEngine(model, inputs, targets)
+        self._engine = build_engine(
+            options.engine,
+            model,
+            inputs,
+            targets,
+            n_threads=torch.get_num_threads(),
+            memory_bytes=int(options.engine_memory_gib * 2**30),
+        )
 
     @staticmethod
     def n_visits(model: nn.Module, options: BaseModel) -> int:
         """Visits in one cycle: the number of weights that these options visit."""
         assert isinstance(options, RSOOptions)
-        return sum(layer.n_weights for layer in _visited_layers(model, options))
+        return sum(layer.n_weights for layer in visited_layers(model, options))
 
     def run(self) -> Iterator[CycleOutcome]:
         """Visits every weight once a cycle; yields what happened after each cycle."""
@@ -161,6 +170,10 @@ class RSO:
     def prepare_evaluation_(self) -> None:
         """Sets the model's moving batch statistics from the first training images."""
         set_batch_norm_statistics_(self._model, self._inputs[:EVALUATION_STATISTICS_IMAGES])
+
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        """Mean cross entropy (nats) and accuracy of the model; see `rso_core.evaluation`."""
+        return self._engine.evaluate(inputs, targets)
 
     def _cycle(self, cycle: int) -> CycleOutcome:
         started = time.perf_counter()
@@ -187,7 +200,7 @@ class RSO:
         )
 
     def _visit_layer(
-        self, layer: _Layer, factor: float, progress: _ProgressClock
+        self, layer: VisitedLayer, factor: float, progress: _ProgressClock
     ) -> tuple[LayerRecord, float]:
         """Visits all weights of a tensor; returns its record and the sum of the chosen losses."""
         options = self._options
@@ -212,32 +225,6 @@ class RSO:
         # summed at once: how many visits the engine is handed at a time depends on the clock
         loss_sum = chosen_losses.sum().item()
         return LayerRecord(layer.name, layer.n_weights, n_accepted, sigma), loss_sum
-
-
-def _visited_layers(model: nn.Module, options: RSOOptions) -> list[_Layer]:
-    sigmas = layer_sigmas(model, options.sigma, options.batch_norm_sigma)
-    modules = list(model.named_modules())
-    if options.layer_order == "last_to_first":
-        modules.reverse()
-    names = {name for name, _ in model.named_parameters()}  # a shared tensor has one of its names
-    layers = []
-    for module_name, module in modules:
-        # within a layer the weight tensor comes first, then the bias
-        for name, parameter in module.named_parameters(recurse=False):
-            full_name = f"{module_name}.{name}" if module_name else name
-            if not parameter.requires_grad or full_name not in names:
-                continue
-            if _is_visited(module, parameter, options):
-                layers.append(_Layer(full_name, parameter.numel(), sigmas[full_name]))
-    if not layers:
-        raise InvalidInput("the network has no parameter to visit; see 'visit_biases'")
-    return layers
-
-
-def _is_visited(module: nn.Module, parameter: nn.Parameter, options: RSOOptions) -> bool:
-    if is_normalisation(module):
-        return options.visit_batch_norm
-    return parameter.dim() >= 2 or options.visit_biases
 
 
 class _ProgressClock:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.optim import lr_scheduler
 
 from rso_core.errors import InvalidInput
-from rso_core.evaluation import module_modes_restored
+from rso_core.evaluation import evaluate, module_modes_restored
 from rso_core.initialisation import Initialisation, initialise_
 from rso_core.optimizers.interface import (
     PROGRESS_INTERVAL_S,
@@ -116,6 +116,10 @@ class _GradientDescent(ABC):
 
     def prepare_evaluation_(self) -> None:  # noqa: B027  (doing nothing is the behaviour)
         """Nothing: the moving statistics were kept up during training."""
+
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        """Mean cross entropy (nats) and accuracy of the model; see `rso_core.evaluation`."""
+        return evaluate(self._model, inputs, targets)
 
     def _cycle(self, cycle: int) -> CycleOutcome:
         started = last_progress = time.perf_counter()

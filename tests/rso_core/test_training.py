@@ -50,6 +50,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             from pydantic import BaseModel, ConfigDict
             from torch import nn
             from torch.nn import functional
+            from rso_core.evaluation import evaluate
             from rso_core.records import CycleOutcome
 
             def batch_norm(input_shape, n_classes):
@@ -105,6 +106,9 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
                 def prepare_evaluation_(self):
                     pass
+
+                def evaluate(self, inputs, targets):
+                    return evaluate(self.model, inputs, targets)
 
             class Half:
                 Options = SignDescentOptions
@@ -409,7 +413,8 @@ def test_a_users_class_that_is_no_optimiser_is_refused(own_code: str, attribute:
     with pytest.raises(InvalidInput) as caught:
         _configuration(name)
     assert str(caught.value) == (
-        "'optimizer' must name a class with Options, n_visits, run and prepare_evaluation_ "
+        "'optimizer' must name a class with Options, n_visits, run, prepare_evaluation_ "
+        "and evaluate "
         f"(see rso_core.optimizers.Optimizer), got '{name}'"
     )
 
