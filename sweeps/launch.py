@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,9 @@ from rich.console import Console
 
 from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset, load_dataset
+from rso_core.engine_choice import announce_fallback
 from rso_core.errors import InvalidInput
+from rso_core.training import fresh_network
 from sweeps.display import LiveDisplay, PlainDisplay, label
 from sweeps.driver import run_sweep
 from sweeps.durations import duration
@@ -69,8 +72,9 @@ def launch(
     data = load_dataset(spec.data)
     work = WorkCounter(data)
     check_against_data(spec, data, work)
-    with console.status("starting Ray") if executor == "ray" else nullcontext():
-        running = _executor(spec, executor, data, address)
+    with _kernels_prepared(spec, console):
+        with console.status("starting Ray") if executor == "ray" else nullcontext():
+            running = _executor(spec, executor, data, address)
     with closing(running):
         folder = RunFolder.create(path, spec, command)
         console.print(_opening(spec, running, executor, path), soft_wrap=True)
@@ -117,7 +121,25 @@ def check_against_data(spec: SweepSpec, data: Dataset, work: WorkCounter) -> Non
     for architecture in spec.space["architecture"].domain.listed():
         for optimizer in spec.space.optimizers():
             values = {"architecture": architecture, "batch_size": 1, "optimizer": optimizer}
-            work.count(Configuration.from_values(values, spec.budget.cycles))
+            configuration = Configuration.from_values(values, spec.budget.cycles)
+            work.count(configuration)
+            if optimizer == "rso":
+                announce_fallback(fresh_network(configuration, data, seed=0), data.input_shape)
+
+
+@contextmanager
+def _kernels_prepared(spec: SweepSpec, console: Console) -> Iterator[None]:
+    """Compiles RSO's kernels beside what is done within it; they are kept for the actors."""
+    if "rso" not in spec.space.optimizers():
+        yield
+        return
+    from rso_core.incremental.preparation import prepare_kernels  # takes a second to import
+
+    with ThreadPoolExecutor(1) as pool:
+        prepared = pool.submit(prepare_kernels)
+        yield
+        with console.status("compiling RSO's kernels, once on this machine: half a minute"):
+            prepared.result()
 
 
 def _executor(spec: SweepSpec, name: ExecutorName, data: Dataset, address: str | None) -> Executor:

@@ -127,7 +127,7 @@ def test_decisions_equal_those_of_an_independent_loop_weight_by_weight(
         return visits
 
     monkeypatch.setattr(ReferenceEngine, "visit_", recorded)
-    outcomes = _rso(small_network, small_data, seed=seed)
+    outcomes = _rso(small_network, small_data, RSOOptions(engine="reference"), seed=seed)
     expected = _AlgorithmOne(small_data, seed)
     expected.run(_CYCLES, _BATCH_SIZE)
 
