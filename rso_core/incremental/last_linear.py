@@ -76,7 +76,7 @@ def visit_last_linear(
 
         place = integers[integers[PACKED] + weight]
         old = floats[place]
-        kept = old if decay == 1.0 else np.float32(old * decay)
+        kept = old if decay == 1.0 else old * decay
         plus, minus = kept + deltas[position], kept - deltas[position]
         for chunk in range(first_chunk, end_chunk):
             _add_losses(

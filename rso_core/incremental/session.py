@@ -166,7 +166,7 @@ class Session:
         def run(thread: int) -> None:
             self._compiled_loop(
                 self._integers, self._floats, self._doubles, self._workplace.inputs,
-                first_weight, deltas, drawn, decay, losses, chosen, thread, threads.n_threads,
+                first_weight, deltas, drawn, np.float32(decay), losses, chosen, thread, threads.n_threads,
                 threads.barrier,
             )  # fmt: skip
 

@@ -306,17 +306,19 @@ class _Visit:
     ) -> View:
         graph = self.writer.graph
         node = graph.nodes[position]
-        if node.kind is Kind.POINTWISE:
-            source = node.inputs[0]
-            in_wide = [r for r in graph.consumers(source) if r in segments]
-            if source in values and in_wide == [position] and source not in self.reach.shared:
-                border = self.writer.border(position, readers)
-                if border == (0, 0):
-                    return values[source]
-        place = self.writer.of_tile
+        border = self.writer.border(position, readers)
         if any(segments[r] > segments[position] for r in readers):
-            place = self.writer.of_batch
-        return place(node.shape, self.writer.border(position, readers))
+            return self.writer.of_batch(node.shape, border)
+        source = node.inputs[0]
+        if (
+            node.kind is Kind.POINTWISE
+            and source in values
+            and source not in self.reach.shared
+            and [r for r in graph.consumers(source) if r in segments] == [position]
+            and border == (0, 0)
+        ):
+            return values[source]  # nothing else reads it, so that it can be overwritten
+        return self.writer.of_tile(node.shape, border)
 
     def _update_program(self) -> Program:
         writer, graph = self.writer, self.writer.graph
@@ -328,7 +330,10 @@ class _Visit:
             difference = self._difference(source, writer.border(source, graph.consumers(source)))
             kept = self.kept[position]
             writer.convolution(node, difference, kept, kept)
+        start = self.reach.start
         for position in self.reach.widened:
+            if position == start and graph.nodes[start].kind is not Kind.BATCH_NORM:
+                continue  # the narrow program has seen to it
             shape = graph.nodes[position].shape
             kept = self.kept[position]
             difference = self._difference(position, (0, 0))

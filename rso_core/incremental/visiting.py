@@ -59,7 +59,7 @@ def visit_weights(
         first_weight: position of the first.
         deltas: [n_visits] float32.
         drawn: [n_visits] int64, each the position of a batch.
-        decay: factor on a weight before its candidates are made.
+        decay: float32, the factor on a weight before its candidates are made, as torch has it.
         losses: [n_visits, 3] float64, written.
         chosen: [n_visits] int8, written.
         thread: this one, from 0.
@@ -205,7 +205,7 @@ def _set_candidates(
     _clear_variants(integers, floats)
     integers[IS_UPDATE] = 0
     old = floats[integers[integers[PACKED] + weight]]
-    kept = np.float32(old * decay) if first == 1 else old
+    kept = old * decay if first == 1 else old
     values = integers[VALUES]
     floats[values] = old
     floats[values + first] = kept

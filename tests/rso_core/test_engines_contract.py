@@ -47,12 +47,15 @@ class _Judge:
 
     TOLERANCE = 1e-5
     """Relative, of a loss."""
-    ILL_CONDITIONED = 5e-6
-    """From this relative error of plain float32 passes on, 4 times that error is let pass."""
+    ROUNDING = 4.0
+    """How much larger than that of plain float32 passes the error may be, where this is more: a
+    batch norm of a channel that hardly varies makes much of rounding."""
 
     def __init__(self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> None:
         self.exact, self.plain = copy.deepcopy(model).double(), copy.deepcopy(model)
         self.inputs, self.targets = inputs, targets
+        self.rounding = 0.0
+        """Largest relative error of plain float32 passes so far."""
 
     def loss(self, model: nn.Module, images: torch.Tensor) -> float:
         parameter = next(model.parameters())
@@ -85,25 +88,21 @@ class _Judge:
             model.get_parameter(parameter).detach().view(-1) for model in (self.exact, self.plain)
         ]
         kept = weights[1][position] * decay
-        expected, errors = [], []
         candidates = (kept, kept + delta, kept - delta)
+        expected = []
         for candidate in candidates:
             for tensor in weights:
                 tensor[position] = candidate
             exact, plain = self.loss(self.exact, images), self.loss(self.plain, images)
             expected.append(exact)
-            errors.append(abs(plain - exact))
+            self.rounding = max(self.rounding, abs(plain - exact) / max(exact, 1e-2))
         for tensor in weights:
             tensor[position] = candidates[choice]
-        if not all(math.isfinite(loss) for loss in expected):
-            return
-        best = min(expected)
-        tolerance = self.TOLERANCE * best + 1e-7
-        if max(errors) > self.ILL_CONDITIONED * best:
-            tolerance = max(tolerance, 4 * max(errors))
+        tolerance = max(self.TOLERANCE, self.ROUNDING * self.rounding)
         for loss, exact in zip(losses, expected, strict=True):
-            assert abs(loss - exact) <= tolerance + self.TOLERANCE * (exact - best)
-        assert choice == choose(expected) or expected[choice] <= best + 2 * tolerance
+            assert loss == pytest.approx(exact, rel=tolerance, abs=1e-7)
+        best = min(expected)
+        assert choice == choose(expected) or expected[choice] <= best + 2 * (tolerance * best + 1e-7)
 
     def has_the_weights_of(self, model: nn.Module) -> bool:
         return all(
