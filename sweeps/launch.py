@@ -72,9 +72,9 @@ def launch(
     data = load_dataset(spec.data)
     work = WorkCounter(data)
     check_against_data(spec, data, work)
-    with _kernels_prepared(spec, console):
-        with console.status("starting Ray") if executor == "ray" else nullcontext():
-            running = _executor(spec, executor, data, address)
+    starting = console.status("starting Ray") if executor == "ray" else nullcontext()
+    with _kernels_prepared(spec, console), starting:
+        running = _executor(spec, executor, data, address)
     with closing(running):
         folder = RunFolder.create(path, spec, command)
         console.print(_opening(spec, running, executor, path), soft_wrap=True)

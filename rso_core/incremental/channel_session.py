@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rso_core.batches import Batches
-from rso_core.incremental import interpreter as code
-from rso_core.incremental import visiting
+from rso_core.incremental.compiled import tables as code
+from rso_core.incremental.compiled import visiting
+from rso_core.incremental.compiled.tables import N_VARIANTS
 from rso_core.incremental.graph import Kind
-from rso_core.incremental.interpreter import N_VARIANTS
 from rso_core.incremental.programs import Writer
 from rso_core.incremental.session import IntegerTables, Session, Workplace
 from rso_core.incremental.visit_programs import VisitPrograms, visit_programs

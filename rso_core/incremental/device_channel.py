@@ -40,6 +40,7 @@ class OneChannel:
         self._last = len(graph.nodes) - 1
         self._row_size = parameters[parameter][0].numel()
         """How many weights of the parameter belong to one channel."""
+        self._last_reader = {p: max(graph.consumers(p)) for p in range(self._last)}
         self._wide = self._wide_nodes()
         self._kept = self._kept_nodes()
         read = {p for position in self._changing for p in graph.nodes[position].inputs}
@@ -64,6 +65,9 @@ class OneChannel:
             else:
                 values.moved[position] = self._one_channel(position, values)
             values.changed[position] = self._changed(position, values)
+            for p in self._nodes[position].inputs:
+                if self._last_reader[p] == position:
+                    values.forget(p)
         logits = values.moved[self._last]
         if self._last not in self._wide:
             logits = values.widened(self._last)
@@ -188,6 +192,11 @@ class _Values:
     """[batch_size, 3, 1 or channels, height, width]: with each of the candidates."""
     changed: dict[int, torch.Tensor]
     """[3] bool: whether the candidate makes a difference to the node."""
+
+    def forget(self, position: int) -> None:
+        """Gives the memory of a node's values back."""
+        self.kept.pop(position, None)
+        self.moved.pop(position, None)
 
     def widened(self, position: int) -> torch.Tensor:
         """All channels of a narrow node, with each of the candidates."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from rso_core.batches import Batches
 from rso_core.engines import Visits
+from rso_core.evaluation import evaluate
 from rso_core.incremental.device_batches import DeviceBatches
 from rso_core.incremental.device_channel import OneChannel
 from rso_core.incremental.device_columns import LogitColumns
@@ -44,6 +45,7 @@ class DeviceEngine:
         *,
         memory_bytes: int | None = None,
     ) -> None:
+        self._model = model
         self._parameters = dict(model.named_parameters())
         for tensor in (inputs, *self._parameters.values()):
             if tensor.device != inputs.device or tensor.dtype != torch.float32:
@@ -75,6 +77,10 @@ class DeviceEngine:
             visits = session.visit(first_weight, deltas, decay)
             self._known = _State(self._parameters)
         return visits
+
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        """See `Engine.evaluate`."""
+        return evaluate(self._model, inputs, targets)
 
     def _session_for(self, parameter: str, first_weight: int, batches: Batches) -> DeviceSession:
         """The session that goes on, or a new one where anything has changed."""

@@ -126,7 +126,8 @@ class CapturedSteps:
         """See `Steps.run`."""
         with torch.cuda.device(self._device):
             n_eager = min(n_steps, N_EAGER_STEPS - self._n_eager_steps)
-            self._run_eagerly(n_eager)
+            if n_eager:
+                self._run_eagerly(n_eager)
             if n_steps > n_eager and self._graph is None:
                 self._graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(self._graph, stream=self._stream):

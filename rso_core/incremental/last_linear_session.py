@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rso_core.batches import Batches
-from rso_core.incremental import last_linear
+from rso_core.incremental.compiled import last_linear
+from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.graph import Kind, NetworkGraph
 from rso_core.incremental.programs import forward_program
 from rso_core.incremental.session import IntegerTables, Session, Workplace
-from rso_core.incremental.simd import LANES
 
 
 def is_of_last_linear(graph: NetworkGraph, parameter: str) -> bool:

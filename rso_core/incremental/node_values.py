@@ -53,6 +53,7 @@ def graph_values(
         if position in needed:
             needed |= set(graph.nodes[position].inputs)
     values: dict[int, torch.Tensor] = {}
+    last_reader = {p: position for position in sorted(needed) for p in graph.nodes[position].inputs}
     for position in sorted(needed):
         node = graph.nodes[position]
         if node.kind is Kind.INPUT:
@@ -60,6 +61,9 @@ def graph_values(
         else:
             weight, bias = node_parameters(node, parameters)
             values[position] = node_value(node, [values[p] for p in node.inputs], weight, bias)
+            for p in set(node.inputs).difference(wanted):
+                if last_reader[p] == position:
+                    del values[p]
     return {position: values[position] for position in wanted}
 
 

@@ -17,16 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from rso_core.incremental import interpreter as code
+from rso_core.incremental.compiled import tables as code
+from rso_core.incremental.compiled.kernels import FUNCTION_CODES, IDENTITY
+from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.graph import Kind, NetworkGraph, Node
-from rso_core.incremental.kernels import FUNCTION_CODES, IDENTITY
-from rso_core.incremental.simd import LANES
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where an activation lies in memory; see the columns of `interpreter`."""
+    """Where an activation lies in memory; see the columns of `tables`."""
 
     base: int
     plane: int
@@ -137,9 +138,20 @@ class Writer:
         source: View | None = None,
         other: View | None = None,
         target: View | None = None,
+        window: Mapping[str, int] = MappingProxyType({}),
         **columns: int,
     ) -> None:
-        """Adds an operation to the segment in hand; the columns by their name in lower case."""
+        """Adds an operation to the segment in hand.
+
+        Args:
+            operation: its code.
+            shape: of the target.
+            source: what it reads.
+            other: what it reads besides.
+            target: what it writes.
+            window: columns from `window_columns`.
+            columns: by their name in lower case.
+        """
         row = [0] * code.N_OPERATION_COLUMNS
         row[code.CODE] = operation
         row[code.SOURCE], row[code.OTHER], row[code.TARGET] = (
@@ -147,7 +159,7 @@ class Writer:
         )
         row[code.CHANNELS], row[code.HEIGHT], row[code.WIDTH] = shape
         row[code.WEIGHT] = row[code.BIAS] = row[code.SCALES] = -1
-        for name, value in columns.items():
+        for name, value in {**window, **columns}.items():
             row[getattr(code, name.upper())] = value
         self.operations.append(row)
         self.segments[-1][code.END_OPERATION] = len(self.operations)
@@ -201,10 +213,7 @@ class Writer:
         window = node.window
         assert window is not None
         assert node.weight is not None
-        if kept is None:
-            inputs = self.graph.nodes[node.inputs[0]].shape[0]
-        else:
-            inputs = 1
+        inputs = self.graph.nodes[node.inputs[0]].shape[0] if kept is None else 1
         self.operation(
             code.CONVOLVE if kept is None else code.SHARE,
             node.shape,
@@ -214,7 +223,7 @@ class Writer:
             weight=self.offsets[node.weight],
             bias=-1 if node.bias is None else self.offsets[node.bias],
             inputs=inputs,
-            **window_columns(node),
+            window=window_columns(node),
         )
 
     def channelwise(
@@ -238,7 +247,7 @@ class Writer:
                 target=target,
                 source_height=height,
                 source_width=width,
-                **window_columns(node),
+                window=window_columns(node),
             )
         else:
             function = FUNCTION_CODES[node.function] if node.function else IDENTITY
@@ -296,17 +305,17 @@ def forward_program(
     last = len(graph.nodes) - 1
     needed = _with_ancestors(graph, set(kept) or {last})
     segments: dict[int, int] = {}
-    for node in sorted(needed):
-        inputs = [segments[i] for i in graph.nodes[node].inputs]
-        is_norm = graph.nodes[node].kind is Kind.BATCH_NORM and fixed_statistics is None
-        segments[node] = max(inputs, default=0) + is_norm
+    for position in sorted(needed):
+        inputs = [segments[i] for i in graph.nodes[position].inputs]
+        is_norm = graph.nodes[position].kind is Kind.BATCH_NORM and fixed_statistics is None
+        segments[position] = max(inputs, default=0) + is_norm
     readers = {n: [r for r in graph.consumers(n) if r in needed] for n in needed}
     values: dict[int, View] = {}
     sums: dict[int, int] = {}
     first = len(writer.segments)
     for segment in range(max(segments.values()) + 1):
         writer.start_segment()
-        members = [node for node in sorted(needed) if segments[node] == segment]
+        members = [p for p in sorted(needed) if segments[p] == segment]
         scales = {
             n: writer.norm(graph.nodes[n], sums[graph.nodes[n].inputs[0]], one_channel=0)
             for n in members

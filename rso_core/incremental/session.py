@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from rso_core.batches import Batches
-from rso_core.incremental import interpreter as code
+from rso_core.incremental.compiled import tables as code
+from rso_core.incremental.compiled.kernels import packed_weights
+from rso_core.incremental.compiled.simd import LANES
+from rso_core.incremental.compiled.tables import N_VARIANTS, Doubles, Floats, Integers
 from rso_core.incremental.graph import Kind, NetworkGraph
-from rso_core.incremental.interpreter import N_VARIANTS, Doubles, Floats, Integers
-from rso_core.incremental.kernels import packed_weights
 from rso_core.incremental.programs import Sizes, Writer
-from rso_core.incremental.simd import LANES
 
 Parameters = Mapping[str, torch.Tensor]
 
@@ -166,8 +166,8 @@ class Session:
         def run(thread: int) -> None:
             self._compiled_loop(
                 self._integers, self._floats, self._doubles, self._workplace.inputs,
-                first_weight, deltas, drawn, np.float32(decay), losses, chosen, thread, threads.n_threads,
-                threads.barrier,
+                first_weight, deltas, drawn, np.float32(decay), losses, chosen, thread,
+                threads.n_threads, threads.barrier,
             )  # fmt: skip
 
         threads.run(run)
@@ -200,7 +200,7 @@ def lay_out(
     targets: Integers,
     n_doubles: int = 0,
 ) -> tuple[Integers, Floats, Doubles]:
-    """The arrays that the compiled code works on; see the header of `interpreter`.
+    """The arrays that the compiled code works on; see the header of `tables`.
 
     Args:
         workplace: gives the memory.

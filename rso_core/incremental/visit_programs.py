@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from rso_core.incremental import interpreter as code
+from rso_core.incremental.compiled import tables as code
+from rso_core.incremental.compiled.simd import LANES
+from rso_core.incremental.compiled.tables import N_VARIANTS
 from rso_core.incremental.graph import Kind, NetworkGraph
-from rso_core.incremental.interpreter import N_VARIANTS
 from rso_core.incremental.programs import (
     Program,
     View,
@@ -15,7 +16,6 @@ from rso_core.incremental.programs import (
     forward_program,
     window_columns,
 )
-from rso_core.incremental.simd import LANES
 
 MOST_RECOMPUTED = 32
 """Weights of a channel up to which its plane is computed anew at every visit."""
@@ -213,13 +213,13 @@ class _Visit:
             kept = self.writer.of_tile(shape, (0, 0))
             bias = -1 if node.bias is None else self.writer.offsets[node.bias]
             self.writer.operation(
-                code.CHANNEL, shape, source=read, target=kept, bias=bias, **columns
+                code.CHANNEL, shape, source=read, target=kept, bias=bias, window=columns
             )
         else:
             kept = self.kept[start].one_channel()
         self.writer.operation(
             code.CHANGE, shape, source=kept, other=read, target=target,
-            flag=int(self.parameter == node.bias) + 2 * self._is_recomputed(), **columns,
+            flag=int(self.parameter == node.bias) + 2 * self._is_recomputed(), window=columns,
         )  # fmt: skip
 
     def _is_recomputed(self) -> bool:

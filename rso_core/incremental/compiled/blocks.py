@@ -13,8 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rso_core.incremental import simd
-from rso_core.incremental.simd import LANES
+from rso_core.incremental.compiled import simd
+from rso_core.incremental.compiled.simd import LANES
 
 
 def _count(literal: Any) -> int | None:
@@ -25,7 +25,7 @@ def _block(n: int) -> Any:
     return types.UniTuple(simd.VECTOR, n)
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def load_block(
     typing: Any,
     array: Any,
@@ -52,7 +52,7 @@ def load_block(
     return _block(n_outputs * n_pixels)(array, *integers, outputs, pixels), generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def store_block(
     typing: Any,
     array: Any,
@@ -80,7 +80,7 @@ def store_block(
     return types.void(array, *integers, outputs, pixels, block), generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def broadcast_block(typing: Any, array: Any, index: Any, outputs: Any, pixels: Any) -> Any:
     """A block whose channels start at array[index], array[index + 1] and so on."""
     n_outputs, n_pixels = _count(outputs), _count(pixels)
@@ -96,7 +96,7 @@ def broadcast_block(typing: Any, array: Any, index: Any, outputs: Any, pixels: A
     return _block(n_outputs * n_pixels)(array, types.intp, outputs, pixels), generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def zero_block(typing: Any, outputs: Any, pixels: Any) -> Any:
     """A block of zeros."""
     n_outputs, n_pixels = _count(outputs), _count(pixels)
@@ -110,7 +110,7 @@ def zero_block(typing: Any, outputs: Any, pixels: Any) -> Any:
     return _block(n_outputs * n_pixels)(outputs, pixels), generate
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def multiply_add_block(
     typing: Any,
     block: Any,
@@ -150,7 +150,7 @@ def multiply_add_block(
     return signature, generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def transpose(typing: Any, array: Any, index: Any) -> Any:
     """Transposes the LANES x LANES floats at an index, in place.
 

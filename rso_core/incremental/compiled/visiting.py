@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rso_core.incremental.cache import cached
-from rso_core.incremental.interpreter import (
+from rso_core.incremental.compiled.cache import cached
+from rso_core.incremental.compiled.interpreter import run_program, sums_of
+from rso_core.incremental.compiled.kernels import compiled, merged
+from rso_core.incremental.compiled.tables import (
     CHANGE_DELTA,
     CHANGE_END,
     CHANGE_FIRST,
@@ -22,15 +24,12 @@ from rso_core.incremental.interpreter import (
     PLACES,
     RAW,
     WEIGHTS_PER_CHANNEL,
-    run_program,
-    sums_of,
 )
-from rso_core.incremental.kernels import compiled, merged
-from rso_core.incremental.threads import wait_for_all
+from rso_core.incremental.compiled.threads import wait_for_all
 
 FILL, NARROW, SCORE, UPDATE = range(4)
 
-# what is added to the header of `interpreter`; all but VALUES in the integers
+# what is added to the header of `tables`; all but VALUES in the integers
 PROGRAMS = 17  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
 NORM_COLUMN = 20  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
 PACKED = 21  # [n_weights], places of the parameter's weights in the floats
@@ -55,7 +54,7 @@ def visit_weights(
     """Visits consecutive weights; every thread of an engine runs it side by side.
 
     Args:
-        integers, floats, doubles, inputs: see `interpreter`.
+        integers, floats, doubles, inputs: see `tables`.
         first_weight: position of the first.
         deltas: [n_visits] float32.
         drawn: [n_visits] int64, each the position of a batch.
@@ -79,8 +78,8 @@ def visit_weights(
             _set_candidates(integers, floats, weight, deltas[position], decay, first_candidate)
         wait_for_all(barrier, n_threads)
         _run(
-            integers, floats, doubles, inputs, _int(NARROW), batch, slot, channel, _int(0), n_variants,
-            thread, n_threads, barrier,
+            integers, floats, doubles, inputs, _int(NARROW), batch, slot, channel,
+            _int(0), n_variants, thread, n_threads, barrier,
         )  # fmt: skip
         for variant in range(first_candidate, n_variants):
             _run(

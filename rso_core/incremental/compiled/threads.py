@@ -6,16 +6,16 @@ an engine run the same loop side by side, therefore, and meet at barriers.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-_INT64 = ir.IntType(64)
 
-
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _add_atomically(typing: Any, array: Any, index: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index, value = arguments
@@ -25,7 +25,7 @@ def _add_atomically(typing: Any, array: Any, index: Any, value: Any) -> Any:
     return types.int64(array, types.intp, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _load_atomically(typing: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index = arguments
@@ -35,7 +35,23 @@ def _load_atomically(typing: Any, array: Any, index: Any) -> Any:
     return types.int64(array, types.intp), generate
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@intrinsic
+def _let_others_run(typing: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        function_type = ir.FunctionType(ir.IntType(32), [])
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+_N_SPINS = 2000
+"""How often a thread looks, in a few microseconds, before it lets others have its processor."""
+
+
+@njit(nogil=True)
 def wait_for_all(barrier: Any, n_threads: int) -> None:
     """Returns when all n_threads threads have called it.
 
@@ -50,5 +66,8 @@ def wait_for_all(barrier: Any, n_threads: int) -> None:
         _add_atomically(barrier, 0, -n_threads)
         _add_atomically(barrier, 1, 1)
     else:
+        n_looks = 0
         while _load_atomically(barrier, 1) == generation:
-            pass
+            n_looks += 1
+            if n_looks > _N_SPINS:
+                _let_others_run()

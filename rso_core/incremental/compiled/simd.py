@@ -51,20 +51,16 @@ def _elementwise(emit: Callable[..., Any], n: int, of: Any = VECTOR, to: Any = V
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return emit(builder, *arguments)
 
-    if n == 1:
+    def typed_1(typing: Any, a: Any) -> Any:
+        return to(of), generate
 
-        def typed(typing: Any, a: Any) -> Any:
-            return to(of), generate
-    elif n == 2:
+    def typed_2(typing: Any, a: Any, b: Any) -> Any:
+        return to(of, of), generate
 
-        def typed(typing: Any, a: Any, b: Any) -> Any:
-            return to(of, of), generate
-    else:
+    def typed_3(typing: Any, a: Any, b: Any, c: Any) -> Any:
+        return to(of, of, of), generate
 
-        def typed(typing: Any, a: Any, b: Any, c: Any) -> Any:
-            return to(of, of, of), generate
-
-    return intrinsic(typed)
+    return intrinsic((typed_1, typed_2, typed_3)[n - 1])
 
 
 def _call(name: str, kind: Any, n: int) -> Callable[..., Any]:
@@ -107,7 +103,7 @@ def emit_store(context: Any, builder: Any, array_type: Any, array: Any, index: A
     builder.store(v, builder.bitcast(address, FLOATS.as_pointer()), align=4)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def never_inline(typing: Any) -> Any:
     """Called in a function, keeps that function from being copied to where it is called from."""
 
@@ -121,7 +117,7 @@ def never_inline(typing: Any) -> Any:
 # ------------------------------------------------------------------------------------ one vector
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
     """The vector at array[index : index + LANES]."""
 
@@ -131,7 +127,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     return VECTOR(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load2(typing: Any, array: Any, row: Any, column: Any) -> Any:
     """The vector at array[row, column : column + LANES] of a contiguous array."""
 
@@ -146,7 +142,7 @@ def load2(typing: Any, array: Any, row: Any, column: Any) -> Any:
     return VECTOR(array, types.intp, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """Writes array[index : index + LANES]."""
 
@@ -157,7 +153,7 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     return types.void(array, types.intp, VECTOR), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def broadcast(typing: Any, scalar: Any) -> Any:
     """The vector whose lanes all are the scalar."""
 
@@ -167,7 +163,7 @@ def broadcast(typing: Any, scalar: Any) -> Any:
     return VECTOR(types.float32), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def zero(typing: Any) -> Any:
     """The vector of zeros."""
     return VECTOR(), lambda *_: _constant(0.0)
@@ -196,7 +192,7 @@ where_positive = _elementwise(_emit_where_positive, 3)
 """where_positive(condition, yes, no): yes in the lanes in which condition > 0."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def where_equal(typing: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
     """Lanes of yes where a == b, else of no."""
 
@@ -212,7 +208,7 @@ wide_multiply = _elementwise(lambda b, x, y: b.fmul(x, y), 2, of=_wide, to=_wide
 wide_multiply_add = _elementwise(_call("fma", _DOUBLES, 3), 3, of=_wide, to=_wide)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def wide_zero(typing: Any) -> Any:
     """The float64 vector of zeros."""
     return _wide(), lambda *_: ir.Constant(_DOUBLES, [0.0] * LANES)

@@ -16,20 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from rso_core.incremental import simd
-from rso_core.incremental.cache import cached
-from rso_core.incremental.interpreter import (
-    LABELS,
-    N_IMAGES,
-    N_TILES,
-    run_program,
-)
-from rso_core.incremental.kernels import compiled, merged
-from rso_core.incremental.simd import LANES
-from rso_core.incremental.threads import wait_for_all
-from rso_core.incremental.visiting import choose_candidate
+from rso_core.incremental.compiled import simd
+from rso_core.incremental.compiled.cache import cached
+from rso_core.incremental.compiled.interpreter import run_program
+from rso_core.incremental.compiled.kernels import compiled, merged
+from rso_core.incremental.compiled.simd import LANES
+from rso_core.incremental.compiled.tables import LABELS, N_IMAGES, N_TILES
+from rso_core.incremental.compiled.threads import wait_for_all
+from rso_core.incremental.compiled.visiting import choose_candidate
 
-# what is added to the header of `interpreter`
+# what is added to the header of `tables`
 FIRST_SEGMENT, END_SEGMENT = 17, 18  # of the program that computes features and logits of a batch
 N_FEATURES, N_CLASSES = 19, 20
 FIRST_BATCH, END_BATCH = 21, 22  # those that are drawn lie between

@@ -40,21 +40,21 @@ class _PackageStamp:
         return _digest()
 
 
-class _UserProvided(_PackageStamp, caching.UserProvidedCacheLocator):  # type: ignore[misc]
+class _UserProvided(_PackageStamp, caching.UserProvidedCacheLocator):
     pass
 
 
-class _InTree(_PackageStamp, caching.InTreeCacheLocator):  # type: ignore[misc]
+class _InTree(_PackageStamp, caching.InTreeCacheLocator):
     pass
 
 
-class _UserWide(_PackageStamp, caching.UserWideCacheLocator):  # type: ignore[misc]
+class _UserWide(_PackageStamp, caching.UserWideCacheLocator):
     pass
 
 
-class _KernelCacheImplementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
+class _KernelCacheImplementation(caching.CompileResultCacheImpl):
     _locator_classes: ClassVar = [_UserProvided, _InTree, _UserWide]
 
 
-class _KernelCache(caching.Cache):  # type: ignore[misc]
+class _KernelCache(caching.Cache):
     _impl_class = _KernelCacheImplementation

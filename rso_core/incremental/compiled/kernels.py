@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rso_core.incremental import simd
-from rso_core.incremental.blocks import (
+from rso_core.incremental.compiled import simd
+from rso_core.incremental.compiled.blocks import (
     broadcast_block,
     load_block,
     multiply_add_block,
     store_block,
     zero_block,
 )
-from rso_core.incremental.simd import LANES
+from rso_core.incremental.compiled.simd import LANES
 
 compiled: Callable[..., Any] = njit(nogil=True, error_model="numpy")
 """Compiles a function that is only called from compiled code."""
@@ -59,7 +59,7 @@ def _block_of_rows(n_outputs: int, n_pixels: int) -> Any:
     def kernel(
         memory, source, source_plane, source_row, target, target_plane, target_row, kept,
         weight, weight_plane, bias, n_inputs, kernel_size, steps, height, first, end,
-    ):  # fmt: skip  # type: ignore[no-untyped-def]
+    ):  # fmt: skip
         simd.never_inline()
         n_rows, n_columns = kernel_size
         step_y, step_x, tap_y, tap_x = steps
@@ -99,7 +99,7 @@ _rows_1x4, _rows_1x1 = _block_of_rows(1, 4), _block_of_rows(1, 1)
 def convolve(
     memory, source, source_plane, source_row, target, target_plane, target_row, kept,
     weight, bias, n_inputs, n_outputs, kernel_size, steps, height, width,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """target = kept (or the bias) + the convolution of the source.
 
     Args:
@@ -192,7 +192,7 @@ def packed_weights(weight: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def apply_function(code, first, second, x):  # type: ignore[no-untyped-def]
+def apply_function(code, first, second, x):
     """The pointwise function of that code, with its arguments, of one vector."""
     one, nothing = simd.broadcast(np.float32(1.0)), simd.zero()
     if code == RELU:
@@ -224,7 +224,7 @@ def apply_function(code, first, second, x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _sigmoid(x):  # type: ignore[no-untyped-def]
+def _sigmoid(x):
     one = simd.broadcast(np.float32(1.0))
     e = simd.exponential(simd.subtract(simd.zero(), simd.absolute(x)))
     of_magnitude = simd.divide(one, simd.add(one, e))
@@ -232,7 +232,7 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _normal_distribution(x):  # type: ignore[no-untyped-def]
+def _normal_distribution(x):
     """Phi by the error function of Abramowitz & Stegun 7.1.26, error 1.5e-7."""
     one, half = simd.broadcast(np.float32(1.0)), simd.broadcast(np.float32(0.5))
     z = simd.multiply(simd.absolute(x), simd.broadcast(np.float32(0.7071067811865476)))
@@ -251,7 +251,7 @@ def _normal_distribution(x):  # type: ignore[no-untyped-def]
 def transform(
     memory, source, source_plane, source_row, target, target_plane, target_row,
     n_channels, height, width, scales, function, first, second,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """target = function(scale x source + shift), the scale and shift of each channel.
 
     Args:
@@ -289,7 +289,7 @@ def transform(
 def add_planes(
     memory, left, left_plane, left_row, right, right_plane, right_row, sign,
     target, target_plane, target_row, n_channels, height, width,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """target = left + sign x right; sign is 1 or -1."""
     simd.never_inline()
     factor = simd.broadcast(np.float32(sign))
@@ -304,7 +304,25 @@ def add_planes(
 
 
 @compiled
-def zero_border(memory, target, plane, row, n_channels, height, width, border_y, border_x):  # type: ignore[no-untyped-def]
+def copy_planes(
+    memory, source, source_plane, source_row, target, target_plane, target_row,
+    n_channels, height, width,
+):  # fmt: skip
+    simd.never_inline()
+    if source == target:
+        return
+    for c in range(n_channels):
+        for y in range(height):
+            at, to = (
+                source + c * source_plane + y * source_row,
+                target + c * target_plane + y * target_row,
+            )
+            for x in range(0, width * LANES, LANES):
+                simd.store(memory, to + x, simd.load(memory, at + x))
+
+
+@compiled
+def zero_border(memory, target, plane, row, n_channels, height, width, border_y, border_x):
     """Zeros round the image whose top left pixel the target is."""
     simd.never_inline()
     for channel in range(n_channels):
@@ -323,7 +341,7 @@ def zero_border(memory, target, plane, row, n_channels, height, width, border_y,
 def average_pool(
     memory, source, source_plane, source_row, target, target_plane, target_row,
     n_channels, height, width, kernel_size, strides,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """Means of the pixels below a window without padding; height and width are the target's."""
     simd.never_inline()
     share = simd.broadcast(np.float32(1.0 / (kernel_size[0] * kernel_size[1])))
@@ -345,7 +363,7 @@ def average_pool(
 def max_pool(
     memory, source, source_plane, source_row, source_size, target, target_plane, target_row,
     n_channels, height, width, kernel_size, strides, padding,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """Largest pixels below a window; what lies outside the source is not looked at."""
     simd.never_inline()
     for channel in range(n_channels):
@@ -369,13 +387,13 @@ def max_pool(
                 simd.store(memory, to, best)
 
 
-# ---------------------------------------------------------------------------------- statistics, loss
+# --------------------------------------------------------------------------------- statistics, loss
 
 
 @compiled
 def add_statistics(
     memory, source, source_plane, source_row, n_channels, height, width, mask, sums, first,
-):  # fmt: skip  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """Writes each channel's sum and sum of squares over a tile's pixels and images.
 
     Args:
@@ -397,7 +415,7 @@ def add_statistics(
 
 
 @compiled
-def summed_loss(memory, logits, n_classes, labels, sums, first):  # type: ignore[no-untyped-def]
+def summed_loss(memory, logits, n_classes, labels, sums, first):
     """Writes the cross entropy, in nats, summed over a tile's images, and how many are right.
 
     A loss is softplus(u - z), with z the logit of the image's own class and u the log-sum-exp of
