@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rso_core.incremental.compiled import tables as code
 from rso_core.incremental.compiled.cache import cached
@@ -78,7 +77,7 @@ def evaluate_compiled(
 
 def _fixed_scales(module: nn.Module) -> np.ndarray:
     """[2 x channels] float32: each channel's scale and shift by the moving statistics."""
-    assert isinstance(module, _BatchNorm)
+    assert isinstance(module, nn.modules.batchnorm._BatchNorm)
     assert module.running_mean is not None
     assert module.running_var is not None
     scale = 1.0 / torch.sqrt(module.running_var.double() + module.eps)

@@ -72,7 +72,8 @@ class OneChannel:
         if self._last not in self._wide:
             logits = values.widened(self._last)
         losses = mean_losses(logits.flatten(2), self._batches.targets(visit.slot))
-        return torch.where(values.changed[self._last], losses, losses[:1])
+        changed = values.changed[self._last] & (visit.candidates != visit.candidates[:1])
+        return torch.where(changed, losses, losses[:1])
 
     def accept_(self, visit: Visit, accepted: torch.Tensor) -> None:
         """Nothing is kept that depends on the visited parameter."""
@@ -108,30 +109,28 @@ class OneChannel:
         source = values.kept[node.inputs[0]]
         if node.kind is Kind.BATCH_NORM:
             source = source.index_select(2, values.channel).expand(-1, -1, N_CANDIDATES, -1, -1)
-        weight = self._candidate_rows(node.weight, visit, values.channel)
-        bias = self._candidate_rows(node.bias, visit, values.channel)
-        if weight is not None and node.kind is Kind.CONVOLUTION:
-            assert node.window is not None
-            weight = weight.view(N_CANDIDATES, -1, *node.window.kernel)
-        channels = node_value(
-            node,
-            [source],
-            weight if node.kind is Kind.CONVOLUTION else _flattened(weight),
-            _flattened(bias),
+        weight, bias = (
+            self._of_candidates(parameter, visit, values.channel, name == self._parameter)
+            for parameter, name in zip(
+                node_parameters(node, self._parameters), (node.weight, node.bias), strict=True
+            )
         )
-        return channels.transpose(1, 2)
+        return node_value(node, [source], weight, bias).transpose(1, 2)
 
-    def _candidate_rows(
-        self, name: str | None, visit: Visit, channel: torch.Tensor
+    def _of_candidates(
+        self,
+        parameter: torch.Tensor | None,
+        visit: Visit,
+        channel: torch.Tensor,
+        is_visited: bool,
     ) -> torch.Tensor | None:
-        """[3, weights of a channel]: the channel's, with each of the candidates in its place."""
-        if name is None:
+        """[3, ...]: what the parameter has for the channel, with each candidate in its place."""
+        if parameter is None:
             return None
-        parameter = self._parameters[name]
-        rows = parameter.view(len(parameter), -1).index_select(0, channel).repeat(N_CANDIDATES, 1)
-        if name == self._parameter:
+        rows = torch.cat([parameter.index_select(0, channel)] * N_CANDIDATES)
+        if is_visited:
             column = visit.position % self._row_size
-            rows.index_copy_(1, column, visit.candidates[:, None])
+            rows.view(N_CANDIDATES, -1).index_copy_(1, column, visit.candidates[:, None])
         return rows
 
     def _one_channel(self, position: int, values: _Values) -> torch.Tensor:
@@ -173,11 +172,16 @@ class OneChannel:
         node = self._nodes[position]
         before = [values.changed[p] for p in node.inputs if p in values.changed]
         changed = torch.stack(before).any(0) if before else None
-        if changed is None or position == self._last or _can_lose_a_change(node):
+        if changed is None or position == self._last or self._can_lose_a_change(node):
             value = values.moved[position]
-            differs = (value != value[:, :1]).any(4).any(3).any(2).any(0)
+            differs = (value != value[:, :1]).any(dim=(0, 2, 3, 4))
             changed = differs if changed is None else changed & differs
         return changed
+
+    def _can_lose_a_change(self, node: Node) -> bool:
+        if node.kind is Kind.CONVOLUTION:
+            return node.inputs[0] not in self._wide  # a channel that it multiplies by zero
+        return node.kind in (Kind.POINTWISE, Kind.MAX_POOL)
 
 
 @dataclass(slots=True)
@@ -202,11 +206,3 @@ class _Values:
         """All channels of a narrow node, with each of the candidates."""
         kept = self.kept[position].expand(-1, N_CANDIDATES, -1, -1, -1)
         return kept.index_copy(2, self.channel, self.moved[position])
-
-
-def _can_lose_a_change(node: Node) -> bool:
-    return node.kind in (Kind.POINTWISE, Kind.MAX_POOL)
-
-
-def _flattened(rows: torch.Tensor | None) -> torch.Tensor | None:
-    return None if rows is None else rows.flatten()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rso_core.batches import Batches
 from rso_core.engines import Visits
@@ -94,7 +93,7 @@ class IncrementalEngine:
         keeps_statistics = all(
             module.running_mean is not None
             for module in self._model.modules()
-            if isinstance(module, _BatchNorm)
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
         )
         if not keeps_statistics:  # then torch normalises by the batches of the evaluation
             return evaluate(self._model, inputs, targets)
