@@ -13,6 +13,8 @@ from torch import fx, nn
 from rso_core.incremental import graph_calls as calls
 from rso_core.incremental.graph import Kind, NetworkGraph, Node, UnsupportedNetwork, Window
 
+_BatchNorm = nn.modules.batchnorm._BatchNorm
+
 
 def traced_graph(model: nn.Module, input_shape: tuple[int, ...]) -> NetworkGraph:
     """Traces a network's forward pass and reads the trace.
@@ -124,7 +126,7 @@ class _Reader:
         if type(module) is nn.Conv2d:
             return self._convolution(name, module, value)
         if type(module) in (nn.BatchNorm2d, nn.BatchNorm1d):
-            return self._batch_norm(name, cast("nn.modules.batchnorm._BatchNorm", module), value)
+            return self._batch_norm(name, cast("_BatchNorm", module), value)
         if type(module) in calls.POOL_MODULES:
             kind = calls.POOL_MODULES[type(module)]
             return self._pool(kind, value, calls.pool_options(kind, vars(module)))
@@ -251,9 +253,7 @@ class _Reader:
             Node(Kind.CONVOLUTION, (value.position,), shape, window, **names), shape
         )
 
-    def _batch_norm(
-        self, name: str, module: nn.modules.batchnorm._BatchNorm, value: _Value
-    ) -> _Value:
+    def _batch_norm(self, name: str, module: _BatchNorm, value: _Value) -> _Value:
         shape = self._nodes[value.position].shape
         is_image = type(module) is nn.BatchNorm2d
         fits = value.shape == (shape if is_image else (module.num_features,))
