@@ -127,13 +127,13 @@ def test_in_a_terminal_the_table_fits_80_columns(
 
 
 def test_an_unsupported_network_s_row_says_so(call: Call) -> None:
-    Path("bench_networks.py").write_text(
+    Path("own_bench.py").write_text(
         "from torch import nn\n"
         "def grouped():\n"
         "    return nn.Sequential(nn.Conv2d(1, 2, 9, stride=9), nn.GroupNorm(1, 2),\n"
         "                         nn.Flatten(), nn.Linear(18, 10))\n"
     )
-    arguments = ("bench", "engine", "--quick", "--network", "bench_networks:grouped",
+    arguments = ("bench", "engine", "--quick", "--network", "own_bench:grouped",
                  "--batch-size", "50")  # fmt: skip
     status, out, _ = call(*arguments, "--json")
     assert status == 0
@@ -145,7 +145,7 @@ def test_an_unsupported_network_s_row_says_so(call: Call) -> None:
     assert status == 0
     assert "| unsupported |" in " ".join(out.split())
     assert (
-        "bench_networks:grouped is left to the reference engine: it holds a module of type GroupNorm"
+        "own_bench:grouped is left to the reference engine: it holds a module of type GroupNorm"
     ) in out
 
 
