@@ -26,23 +26,23 @@ from rso_core.incremental.compiled.threads import wait_for_all
 from rso_core.incremental.compiled.visiting import choose_candidate
 
 # what is added to the header of `tables`
-FIRST_SEGMENT, END_SEGMENT = 17, 18  # of the program that computes features and logits of a batch
-N_FEATURES, N_CLASSES = 19, 20
-FIRST_BATCH, END_BATCH = 21, 22  # those that are drawn lie between
-FEATURES, LOGITS = 23, 24  # where the program leaves them, [N_TILES, .., LANES]
-COLUMNS = 25  # [N_FEATURES] columns
-LOGIT_COLUMNS = 26  # [N_CLASSES] columns
-OTHERS = 27  # a column: u, the log-sum-exp of the other logits
-MARGIN = 28  # a column: t
-BIASES = 29  # where the biases begin in the floats; -1 for none
-IS_BIAS = 30  # whether biases are visited
-ROW = 31  # the class that is visited; -1 for none
-N_CHANGES = 32  # of the row, since its logits were computed from the weights
-FILLED = 33  # [n_batches], whether a batch's columns are filled, in the integers
-ROW_SUMS = 34  # [n_batches], the losses' part that the row does not move, in the doubles
-CHUNK_SUMS = 35  # [n_chunks, 3], in the doubles
-STEP = 36  # what is added to the visited weight, in the doubles
-PACKED = 37  # [n_weights], places of the visited parameter's weights in the floats
+FIRST_SEGMENT, END_SEGMENT = 13, 14  # of the program that computes features and logits of a batch
+N_FEATURES, N_CLASSES = 15, 16
+FIRST_BATCH, END_BATCH = 17, 18  # those that are drawn lie between
+FEATURES, LOGITS = 19, 20  # where the program leaves them, [N_TILES, .., LANES]
+COLUMNS = 21  # [N_FEATURES] columns
+LOGIT_COLUMNS = 22  # [N_CLASSES] columns
+OTHERS = 23  # a column: u, the log-sum-exp of the other logits
+MARGIN = 24  # a column: t
+BIASES = 25  # where the biases begin in the floats; -1 for none
+IS_BIAS = 26  # whether biases are visited
+ROW = 27  # the class that is visited; -1 for none
+N_CHANGES = 28  # of the row, since its logits were computed from the weights
+FILLED = 29  # [n_batches], whether a batch's columns are filled, in the integers
+ROW_SUMS = 30  # [n_batches], the losses' part that the row does not move, in the doubles
+CHUNK_SUMS = 31  # [n_chunks, 3], in the doubles
+STEP = 32  # what is added to the visited weight, in the doubles
+PACKED = 33  # [n_weights], places of the visited parameter's weights in the floats
 
 TILES_AT_ONCE = 4
 """Whose losses are added up in float32 before they are added to a float64 sum."""

@@ -24,21 +24,22 @@ N_AFFINE = 3  # scales and shifts of a variant
 VIEWS, OPERATIONS, NORMS, SEGMENTS = range(4, 8)  # tables, in the integers
 BATCHES = 8  # [n_batches, N_IMAGES], positions of the images, in the integers
 LABELS = 9  # [n_batches, N_TILES x LANES], class numbers, -1 in empty lanes, in the floats
-SUMS_AT = 38  # [N_VARIANTS, N_TILES, N_SUMS], in the doubles
-AFFINE = 10  # [n_threads, N_VARIANTS, N_AFFINE], in the floats
+SUMS_AT = 10  # [N_VARIANTS, N_TILES, N_SUMS], in the doubles
+AFFINE = 11  # [n_threads, N_VARIANTS, N_AFFINE], in the floats
+SCRATCH = 12  # [n_threads, LANES, LANES], in the floats
+# from here on for channels; `visiting` goes on behind them, and `last_linear` has others instead
+WEIGHTS_PER_CHANNEL = 13  # of the visited parameter
+RAW = 14  # [n_weights], the visited parameter in its own order, in the floats
+PLACES = 15  # [WEIGHTS_PER_CHANNEL], the CHANGE_PLACE of each, in the integers
 # the changes of weights that set a variant of the visited channel apart from the kept one:
-CHANGE_FIRST, CHANGE_END = 11, 12  # [N_VARIANTS], positions in the next two, in the integers
-CHANGE_WEIGHT = 13  # [..], position in the visited parameter, in the integers
-CHANGE_PLACE = 14  # [..], from the first tap of the visited weights to that of the changed one
-CHANGE_DELTA = 15  # [..], in the floats
-CHANGE_NEGATED = 39  # [..], minus CHANGE_DELTA, in the floats
-IS_UPDATE = 40  # whether the changes are carried into what is kept of a batch
-SCRATCH = 42  # [n_threads, LANES, LANES], in the floats
-RAW = 41  # [n_weights], the visited parameter in its own order, in the floats
-WEIGHTS_PER_CHANNEL = 18  # weights of a channel
-PLACES = 19  # [WEIGHTS_PER_CHANNEL], the CHANGE_PLACE of each, in the integers
-CHANGE_SCALE = 16  # [N_VARIANTS, 2], added to a visited batch norm's parameters, in the floats
-N_HEADER = 48  # with what `visiting` and `last_linear` add
+CHANGE_FIRST, CHANGE_END = 16, 17  # [N_VARIANTS], positions in those below, in the integers
+CHANGE_WEIGHT = 18  # [..], position in the visited parameter, in the integers
+CHANGE_PLACE = 19  # [..], from the first tap of the visited weights to that of the changed one
+CHANGE_DELTA = 20  # [..], in the floats
+CHANGE_NEGATED = 21  # [..], minus CHANGE_DELTA, in the floats
+CHANGE_SCALE = 22  # [N_VARIANTS, 2], added to a visited batch norm's parameters, in the floats
+IS_UPDATE = 23  # whether the changes are carried into what is kept of a batch
+N_HEADER = 40  # with what `visiting` and `last_linear` add
 
 N_VARIANTS = 4
 """Of the visited channel: as it is, and the candidates."""

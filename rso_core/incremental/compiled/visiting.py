@@ -30,20 +30,18 @@ from rso_core.incremental.compiled.threads import wait_for_all
 FILL, NARROW, SCORE, UPDATE = range(4)
 
 # what is added to the header of `tables`; all but VALUES in the integers
-PROGRAMS = 17  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
-NORM_COLUMN = 20  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
-PACKED = 21  # [n_weights], places of the parameter's weights in the floats
-OWNERS = 22  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
-N_SLOTS = 23
-SEEN = 24  # [n_batches], how many of the accepted changes a batch's activations include
-N_CHANGES = 25  # accepted changes so far, the first of those at CHANGE_WEIGHT and CHANGE_DELTA
-SPARE = 26  # position of room for N_VARIANTS changes behind them
-VALUES = 27  # [N_VARIANTS], the weight and its candidates, in the floats
+PROGRAMS = 24  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
+NORM_COLUMN = 25  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
+PACKED = 26  # [n_weights], places of the parameter's weights in the floats
+OWNERS = 27  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
+N_SLOTS = 28
+SEEN = 29  # [n_batches], how many of the accepted changes a batch's activations include
+N_CHANGES = 30  # accepted changes so far, the first of those at CHANGE_WEIGHT and CHANGE_DELTA
+SPARE = 31  # position of room for N_VARIANTS changes behind them
+VALUES = 32  # [N_VARIANTS], the weight and its candidates, in the floats
 
-
-_int = (
-    np.int64
-)  # compiled code is made anew for every literal number that a function is called with
+# compiled code is made anew for every literal number that a function is called with
+_int = np.int64
 
 
 @cached
