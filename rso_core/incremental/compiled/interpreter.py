@@ -324,8 +324,8 @@ def _read_images(
     simd.never_inline()
     last = integers[N_IMAGES] - 1
     images = integers[BATCHES] + batch * integers[N_IMAGES]
-    n_pixels = height * width
-    n_features = n_channels * n_pixels
+    n_features = n_channels * height * width
+    c, y, x, to = 0, 0, 0, target
     for first in range(0, n_features, LANES):
         n = min(LANES, n_features - first)
         if n == LANES:
@@ -339,6 +339,10 @@ def _read_images(
                 for feature in range(n):
                     floats[scratch + feature * LANES + lane] = inputs[image, first + feature]
         for feature in range(n):
-            c, pixel = (first + feature) // n_pixels, (first + feature) % n_pixels
-            to = target + c * target_plane + pixel // width * target_row + pixel % width * LANES
             simd.store(floats, to, simd.load(floats, scratch + feature * LANES))
+            x, to = x + 1, to + LANES
+            if x == width:  # divisions would take longer than all the rest
+                x, y = 0, y + 1
+                if y == height:
+                    y, c = 0, c + 1
+                to = target + c * target_plane + y * target_row
