@@ -233,8 +233,19 @@ class Writer:
         sources: list[View],
         target: View,
         scales: int = -1,
+        *,
+        is_rectified: bool = False,
     ) -> None:
-        """A node that treats each channel by itself, for as many channels as the shape has."""
+        """A node that treats each channel by itself, for as many channels as the shape has.
+
+        Args:
+            node: of any kind but a convolution.
+            shape: of the target.
+            sources: what it reads.
+            target: what it writes.
+            scales: of a batch norm, see `norm`.
+            is_rectified: for a max pool: its source still has to go through a ReLU.
+        """
         if node.kind is Kind.ADD:
             left, right = sources
             self.operation(code.ADD, shape, source=left, other=right, target=target, flag=1)
@@ -247,6 +258,7 @@ class Writer:
                 target=target,
                 source_height=height,
                 source_width=width,
+                flag=int(is_rectified),
                 window=window_columns(node),
             )
         else:
@@ -312,6 +324,7 @@ def forward_program(
     readers = {n: [r for r in graph.consumers(n) if r in needed] for n in needed}
     values: dict[int, View] = {}
     sums: dict[int, int] = {}
+    left_to_pool: set[int] = set()
     first = len(writer.segments)
     for segment in range(max(segments.values()) + 1):
         writer.start_segment()
@@ -339,7 +352,12 @@ def forward_program(
                 if node.kind is Kind.BATCH_NORM and fixed_statistics is not None:
                     offset = fixed_statistics[position]
                 sources = [values[i] for i in node.inputs]
-                writer.channelwise(node, node.shape, sources, target, offset)
+                # a ReLU in place that only a max pool reads is left to that
+                if is_left_to_pool(graph, position) and target == sources[0]:
+                    left_to_pool.add(position)
+                else:
+                    writer.channelwise(node, node.shape, sources, target, offset,
+                                       is_rectified=node.inputs[0] in left_to_pool)  # fmt: skip
             is_normalised = any(
                 graph.nodes[r].kind is Kind.BATCH_NORM and segments[r] > segment
                 for r in readers[position]
@@ -350,6 +368,16 @@ def forward_program(
         shape = graph.nodes[last].shape
         writer.operation(code.LOSS, shape, source=values[last], sums=0)
     return Program(first, len(writer.segments))
+
+
+def is_left_to_pool(graph: NetworkGraph, position: int) -> bool:
+    """Whether a node is a ReLU that one max pool reads and nothing else: it can do both at once."""
+    readers = graph.consumers(position)
+    return (
+        graph.nodes[position].function == "relu"
+        and len(readers) == 1
+        and graph.nodes[readers[0]].kind is Kind.MAX_POOL
+    )
 
 
 def _home(

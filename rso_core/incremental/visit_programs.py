@@ -14,6 +14,7 @@ from rso_core.incremental.programs import (
     View,
     Writer,
     forward_program,
+    is_left_to_pool,
     window_columns,
 )
 
@@ -162,6 +163,7 @@ class _Visit:
         )
         first = len(writer.segments)
         sums: dict[int, int] = {}
+        left_to_pool: set[int] = set()
         for segment in range(max(segments.values()) + 1):
             writer.start_segment()
             if segment == 0 and nodes[start].kind is Kind.BATCH_NORM:
@@ -189,7 +191,14 @@ class _Visit:
                         else self.kept[i].one_channel()
                         for i in node.inputs
                     ]
-                    writer.channelwise(node, one, sources, target, scales)
+                    if is_left_to_pool(graph, position) and not is_used_later:
+                        self.narrow_values[position] = sources[0]
+                        left_to_pool.add(position)
+                        continue
+                    writer.channelwise(
+                        node, one, sources, target, scales,
+                        is_rectified=node.inputs[0] in left_to_pool,
+                    )  # fmt: skip
                 if any(nodes[r].kind is Kind.BATCH_NORM for r in readers):
                     sums[position] = writer.statistics(one, target)
         return Program(first, len(writer.segments))

@@ -269,6 +269,7 @@ def _run_operation(
         kernels.max_pool(
             floats, source, source_plane, source_row, source_size, target, target_plane,
             target_row, n_channels, height, width, kernel_size, strides, padding,
+            0.0 if integers[row + FLAG] == 1 else -np.inf,
         )  # fmt: skip
     elif code == ADD:
         kernels.add_planes(

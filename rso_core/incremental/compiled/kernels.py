@@ -362,10 +362,11 @@ def average_pool(
 @compiled
 def max_pool(
     memory, source, source_plane, source_row, source_size, target, target_plane, target_row,
-    n_channels, height, width, kernel_size, strides, padding,
+    n_channels, height, width, kernel_size, strides, padding, least,
 ):  # fmt: skip
-    """Largest pixels below a window; what lies outside the source is not looked at."""
+    """Largest pixels below a window, or `least`; what lies outside the source is not looked at."""
     simd.never_inline()
+    floor = simd.broadcast(np.float32(least))
     if kernel_size == (2, 2) and strides == (2, 2) and padding == (0, 0):
         for channel in range(n_channels):
             for y in range(height):
@@ -375,7 +376,7 @@ def max_pool(
                     a, b = simd.load(memory, at), simd.load(memory, at + LANES)
                     c = simd.load(memory, at + source_row)
                     d = simd.load(memory, at + source_row + LANES)
-                    best = simd.larger(simd.larger(a, b), simd.larger(c, d))
+                    best = simd.larger(simd.larger(simd.larger(a, b), simd.larger(c, d)), floor)
                     total = simd.add(simd.add(a, b), simd.add(c, d))
                     # what is not a number is the largest, as it is to torch
                     simd.store(memory, to, simd.where_equal(total, total, best, total))
@@ -396,7 +397,7 @@ def max_pool(
                         v = simd.load(memory, plane + row * source_row + column * LANES)
                         best = simd.larger(best, v)
                         total = simd.add(total, v)
-                best = simd.where_equal(total, total, best, total)
+                best = simd.where_equal(total, total, simd.larger(best, floor), total)
                 to = target + channel * target_plane + y * target_row + x * LANES
                 simd.store(memory, to, best)
 
