@@ -68,11 +68,12 @@ class LastLinearSession(Session):
             last_linear.ROW: -1,
             last_linear.FILLED: integers.append([0] * len(self._images)),
             last_linear.PACKED: integers.append(self._positions),
-            last_linear.STEP: 0,
-            last_linear.ROW_SUMS: 1,
-            last_linear.CHUNK_SUMS: 1 + len(self._images),
+            last_linear.PENDING_COLUMN: integers.append([0] * last_linear.MOST_PENDING),
+            last_linear.PENDING_STEP: writer.room(last_linear.MOST_PENDING),
+            last_linear.ROW_SUMS: 0,
+            last_linear.CHUNK_SUMS: len(self._images),
         }
-        n_doubles = 1 + len(self._images) + 3 * n_chunks
+        n_doubles = len(self._images) + 3 * n_chunks
         self._lay_out(writer, integers, header, n_doubles)
 
 

@@ -137,7 +137,7 @@ def _add_changes(
                        width, (pool_y, pool_x), changes, places, first, end)  # fmt: skip
     else:
         # a few at a time, so that the planes that they read stay in the cache
-        n_at_once = integers[row + KERNEL_Y] * integers[row + KERNEL_X]
+        n_at_once = 2 * integers[row + KERNEL_Y] * integers[row + KERNEL_X]
         even = width - width % 4
         at, at_row = kept, kept_row
         for begin in range(first, end, n_at_once):

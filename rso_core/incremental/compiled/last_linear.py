@@ -41,11 +41,16 @@ N_CHANGES = 28  # of the row, since its logits were computed from the weights
 FILLED = 29  # [n_batches], whether a batch's columns are filled, in the integers
 ROW_SUMS = 30  # [n_batches], the losses' part that the row does not move, in the doubles
 CHUNK_SUMS = 31  # [n_chunks, 3], in the doubles
-STEP = 32  # what is added to the visited weight, in the doubles
-PACKED = 33  # [n_weights], places of the visited parameter's weights in the floats
+PACKED = 32  # [n_weights], places of the visited parameter's weights in the floats
+N_PENDING = 33  # accepted changes of the row that the column t does not hold yet
+PENDING_COLUMN = 34  # [MOST_PENDING], in the integers
+PENDING_STEP = 35  # [MOST_PENDING], in the floats
 
 TILES_AT_ONCE = 4
 """Whose losses are added up in float32 before they are added to a float64 sum."""
+MOST_PENDING = 4
+"""Changes that are added to the column t at once, since that has to be read and written each time;
+until then a visit adds them to the few numbers of its own batch."""
 MOST_CHANGES = 2048
 """After so many changes of a row its logits are computed anew, so that roundings do not add up."""
 
@@ -89,14 +94,19 @@ def visit_last_linear(
             choice = choose_candidate(losses[position])
             chosen[position] = choice
             value = kept if choice == 0 else (plus if choice == 1 else minus)
-            doubles[integers[STEP]] = value - old
             if value != old:
                 floats[place] = value
                 integers[N_CHANGES] += 1
+                pending = integers[N_PENDING]
+                integers[integers[PENDING_COLUMN] + pending] = column
+                floats[integers[PENDING_STEP] + pending] = value - old
+                integers[N_PENDING] = pending + 1
         wait_for_all(barrier, n_threads)
-        step = np.float32(doubles[integers[STEP]])
-        if step != 0.0:
-            _add_to_margin(integers, floats, column, step, thread, n_threads)
+        if integers[N_PENDING] == MOST_PENDING:
+            _add_pending(integers, floats, thread, n_threads)
+            wait_for_all(barrier, n_threads)
+            if thread == 0:
+                integers[N_PENDING] = 0
     wait_for_all(barrier, n_threads)
 
 
@@ -131,10 +141,11 @@ def _make_ready(
     is_filled = integers[integers[FILLED] + batch] == 1
     if not is_new_row and is_filled:
         return
+    _add_pending(integers, floats, thread, n_threads)
     if is_new_row and integers[ROW] >= 0:
         begin, end = _span(integers, thread, n_threads)
         _leave_row(integers, floats, begin, end, is_stale)
-        wait_for_all(barrier, n_threads)
+    wait_for_all(barrier, n_threads)
     if not is_filled:
         run_program(
             integers, floats, doubles, inputs, integers[FIRST_SEGMENT], integers[END_SEGMENT],
@@ -146,6 +157,7 @@ def _make_ready(
     wait_for_all(barrier, n_threads)
     if thread == 0:
         integers[integers[FILLED] + batch] = 1
+        integers[N_PENDING] = 0
         if is_new_row:
             integers[ROW], integers[N_CHANGES] = row, 0
     wait_for_all(barrier, n_threads)
@@ -256,7 +268,7 @@ def _add_losses(
     first = chunk * TILES_AT_ONCE
     for tile in range(first, min(first + TILES_AT_ONCE, integers[N_TILES])):
         at = place + tile * LANES
-        t = simd.load(floats, integers[MARGIN] + at)
+        t = _margin(integers, floats, at)
         labels = simd.load(floats, integers[LABELS] + (batch * integers[N_TILES] + tile) * LANES)
         if column >= 0:
             a = simd.load(floats, column + at)
@@ -276,17 +288,25 @@ def _add_losses(
 
 
 @compiled
-def _add_to_margin(
-    integers: Any, floats: Any, column: int, step: float, thread: int, n_threads: int
-) -> None:
-    """Moves t of all images by step times the column."""
-    simd.never_inline()
-    begin, end = _span(integers, thread, n_threads)
-    margin, factor = integers[MARGIN], simd.broadcast(step)
-    for at in range(begin, end, LANES):
-        t = simd.load(floats, margin + at)
+def _margin(integers: Any, floats: Any, at: int) -> Any:
+    """t with the pending changes."""
+    t = simd.load(floats, integers[MARGIN] + at)
+    for pending in range(integers[N_PENDING]):
+        step = simd.broadcast(floats[integers[PENDING_STEP] + pending])
+        column = integers[integers[PENDING_COLUMN] + pending]
         if column >= 0:
-            t = simd.multiply_add(factor, simd.load(floats, column + at), t)
+            t = simd.multiply_add(step, simd.load(floats, column + at), t)
         else:
-            t = simd.add(factor, t)
-        simd.store(floats, margin + at, t)
+            t = simd.add(t, step)
+    return t
+
+
+@compiled
+def _add_pending(integers: Any, floats: Any, thread: int, n_threads: int) -> None:
+    """Adds the pending changes to a thread's part of the column t."""
+    simd.never_inline()
+    if integers[N_PENDING] == 0:
+        return
+    begin, end = _span(integers, thread, n_threads)
+    for at in range(begin, end, LANES):
+        simd.store(floats, integers[MARGIN] + at, _margin(integers, floats, at))
