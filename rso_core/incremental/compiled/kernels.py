@@ -328,10 +328,13 @@ def zero_border(memory, target, plane, row, n_channels, height, width, border_y,
     for channel in range(n_channels):
         corner = target + channel * plane - border_y * row - border_x * LANES
         for y in range(height + 2 * border_y):
-            inside = border_y <= y < border_y + height
-            for x in range(width + 2 * border_x):
-                if not (inside and border_x <= x < border_x + width):
-                    simd.store(memory, corner + y * row + x * LANES, simd.zero())
+            line = corner + y * row
+            for x in range(border_x):  # to the left of the image, and to its right
+                simd.store(memory, line + x * LANES, simd.zero())
+                simd.store(memory, line + (border_x + width + x) * LANES, simd.zero())
+            if y < border_y or y >= border_y + height:
+                for x in range(border_x, border_x + width):
+                    simd.store(memory, line + x * LANES, simd.zero())
 
 
 # ------------------------------------------------------------------------------------------ pools
