@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,10 +72,13 @@ def launch(
     data = load_dataset(spec.data)
     work = WorkCounter(data)
     check_against_data(spec, data, work)
-    starting = console.status("starting Ray") if executor == "ray" else nullcontext()
-    with _kernels_prepared(spec, console), starting:
+    kernels = _start_compiling(spec)
+    with console.status("starting Ray") if executor == "ray" else nullcontext():
         running = _executor(spec, executor, data, address)
     with closing(running):
+        if kernels is not None:
+            with console.status("compiling RSO's kernels, once on this machine: half a minute"):
+                kernels.result()
         folder = RunFolder.create(path, spec, command)
         console.print(_opening(spec, running, executor, path), soft_wrap=True)
         try:
@@ -127,19 +130,16 @@ def check_against_data(spec: SweepSpec, data: Dataset, work: WorkCounter) -> Non
                 announce_fallback(fresh_network(configuration, data, seed=0), data.input_shape)
 
 
-@contextmanager
-def _kernels_prepared(spec: SweepSpec, console: Console) -> Iterator[None]:
-    """Compiles RSO's kernels beside what is done within it; they are kept for the actors."""
+def _start_compiling(spec: SweepSpec) -> Future[None] | None:
+    """Compiles RSO's kernels beside what is done meanwhile; they are kept for the actors."""
     if "rso" not in spec.space.optimizers():
-        yield
-        return
+        return None
     from rso_core.incremental.preparation import prepare_kernels  # takes a second to import
 
-    with ThreadPoolExecutor(1) as pool:
-        prepared = pool.submit(prepare_kernels)
-        yield
-        with console.status("compiling RSO's kernels, once on this machine: half a minute"):
-            prepared.result()
+    pool = ThreadPoolExecutor(1)
+    prepared = pool.submit(prepare_kernels)
+    pool.shutdown(wait=False)
+    return prepared
 
 
 def _executor(spec: SweepSpec, name: ExecutorName, data: Dataset, address: str | None) -> Executor:

@@ -18,6 +18,7 @@ from rso_core.incremental.device_losses import CandidateLosses
 from rso_core.incremental.device_session import DeviceSession
 from rso_core.incremental.graph import UnsupportedNetwork
 from rso_core.incremental.graph_reader import network_graph
+from rso_core.incremental.parameter_state import ParameterState
 
 DEFAULT_MEMORY_BYTES = 4 * 2**30
 """What an engine keeps of the batches at most, if nothing else is said."""
@@ -61,7 +62,7 @@ class DeviceEngine:
         self._parameter = ""
         self._first_weight = 0
         self._batches: Batches | None = None
-        self._known = _State(self._parameters)
+        self._known = ParameterState(self._parameters)
 
     def visit_(
         self,
@@ -75,7 +76,7 @@ class DeviceEngine:
         with torch.no_grad(), _full_precision():
             session = self._session_for(parameter, first_weight, batches)
             visits = session.visit(first_weight, deltas, decay)
-            self._known = _State(self._parameters)
+            self._known = ParameterState(self._parameters)
         return visits
 
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
@@ -106,24 +107,6 @@ class DeviceEngine:
         else:
             losses = OneChannel(self._graph, parameter, parameters, on_device, self._memory_bytes)
         return DeviceSession(parameters[parameter], on_device, losses)
-
-
-class _State:
-    """The parameters as they were, and where."""
-
-    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
-        self._places = [p.data_ptr() for p in parameters.values()]
-        self._values = _flat(parameters)
-
-    def is_of(self, parameters: dict[str, nn.Parameter]) -> bool:
-        """Whether they still are."""
-        places = [p.data_ptr() for p in parameters.values()]
-        return places == self._places and torch.equal(_flat(parameters), self._values)
-
-
-def _flat(parameters: dict[str, nn.Parameter]) -> torch.Tensor:
-    flat = [p.detach().flatten() for p in parameters.values()]
-    return torch.cat(flat) if flat else torch.empty(0)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from rso_core.incremental.last_linear_session import (
     column_bytes,
     is_of_last_linear,
 )
+from rso_core.incremental.parameter_state import ParameterState
 from rso_core.incremental.session import Arena, Session, Threads, Workplace
 
 DEFAULT_MEMORY_BYTES = 6 * 2**30
@@ -68,7 +69,7 @@ class IncrementalEngine:
         self._parameter = ""
         self._batches: Batches | None = None
         self._next_weight = 0
-        self._known: dict[str, torch.Tensor] = {}
+        self._known = ParameterState(self._parameters)
 
     def visit_(
         self,
@@ -85,7 +86,7 @@ class IncrementalEngine:
             first_weight, deltas.numpy(), batches.drawn[first_weight:end].numpy(), decay
         )
         self._next_weight = end
-        self._known = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._known = ParameterState(self._parameters)
         return Visits(losses=torch.from_numpy(losses), chosen=torch.from_numpy(chosen))
 
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
@@ -105,7 +106,7 @@ class IncrementalEngine:
             self._session is not None
             and (parameter, first_weight) == (self._parameter, self._next_weight)
             and batches is self._batches
-            and all(torch.equal(p, self._known[name]) for name, p in self._parameters.items())
+            and self._known.is_of(self._parameters)
         )
         if not goes_on:
             self._session = None  # its memory is used again

@@ -213,7 +213,7 @@ class _Visit:
             window = graph.nodes[start].window
             assert window is not None
             pool = window.kernel
-        columns |= {"padding_y": pool[0], "padding_x": pool[1]}
+        columns |= {"pool_y": pool[0], "pool_x": pool[1]}
         assert node.window is not None
         shape = (1, *graph.nodes[start].shape[1:])
         padding = node.window.padding
@@ -228,7 +228,8 @@ class _Visit:
             kept = self.kept[start].one_channel()
         self.writer.operation(
             code.CHANGE, shape, source=kept, other=read, target=target,
-            flag=int(self.parameter == node.bias) + 2 * self._is_recomputed(), window=columns,
+            flag=code.OF_BIAS * (self.parameter == node.bias)
+            + code.RECOMPUTED * self._is_recomputed(), window=columns,
         )  # fmt: skip
 
     def _is_recomputed(self) -> bool:

@@ -22,10 +22,12 @@ from rso_core.incremental.compiled.tables import (
     IS_UPDATE,
     KERNEL_X,
     KERNEL_Y,
-    PADDING_X,
-    PADDING_Y,
+    OF_BIAS,
     PLACES,
+    POOL_X,
+    POOL_Y,
     RAW,
+    RECOMPUTED,
     STRIDE_X,
     STRIDE_Y,
     WEIGHTS_PER_CHANNEL,
@@ -69,7 +71,7 @@ def add_variant(
     """The visited channel's plane of a variant: the kept one, and what the changes add to it.
 
     During an update variant 1 also becomes the kept plane. Where no plane is kept but computed
-    with the weights of now (FLAG 2), variant 1 is that, and variant 0 lacks the changes.
+    with the weights of now, variant 1 is that, and variant 0 lacks the changes.
     """
     simd.never_inline()
     height, width = integers[row + HEIGHT], integers[row + WIDTH]
@@ -77,7 +79,7 @@ def add_variant(
     end = integers[integers[CHANGE_END] + variant]
     changes = integers[CHANGE_DELTA]
     if integers[IS_UPDATE] == 1:
-        if integers[row + FLAG] & 2 and variant < 2:
+        if integers[row + FLAG] & RECOMPUTED and variant < 2:
             other = 1 - variant
             first = integers[integers[CHANGE_FIRST] + other]
             end = integers[integers[CHANGE_END] + other]
@@ -123,8 +125,8 @@ def _add_changes(
     simd.never_inline()
     height, width = integers[row + HEIGHT], integers[row + WIDTH]
     steps = (integers[row + STRIDE_Y] * source_row, integers[row + STRIDE_X] * LANES)
-    pool_y, pool_x = integers[row + PADDING_Y], integers[row + PADDING_X]
-    if integers[row + FLAG] & 1:  # a bias
+    pool_y, pool_x = integers[row + POOL_Y], integers[row + POOL_X]
+    if integers[row + FLAG] & OF_BIAS:
         step = simd.zero()
         for change in range(first, end):
             step = simd.add(step, simd.broadcast(floats[changes + change]))

@@ -136,8 +136,8 @@ def _make_ready(
 ) -> None:  # fmt: skip
     """Sees to it that the batch's columns are filled and that t is that of the row."""
     wait_for_all(barrier, n_threads)
-    is_new_row = integers[ROW] != row or integers[N_CHANGES] >= MOST_CHANGES
     is_stale = integers[N_CHANGES] >= MOST_CHANGES
+    is_new_row = is_stale or integers[ROW] != row
     is_filled = integers[integers[FILLED] + batch] == 1
     if not is_new_row and is_filled:
         return
@@ -263,7 +263,8 @@ def _add_losses(
     place = _place(integers, batch)
     own_row, nothing = simd.broadcast(np.float32(row)), simd.zero()
     steps = (simd.broadcast(kept), simd.broadcast(plus), simd.broadcast(minus))
-    a = simd.broadcast(np.float32(1.0))
+    one = simd.broadcast(np.float32(1.0))
+    a = one
     sum_kept, sum_plus, sum_minus = simd.zero(), simd.zero(), simd.zero()
     first = chunk * TILES_AT_ONCE
     for tile in range(first, min(first + TILES_AT_ONCE, integers[N_TILES])):
@@ -272,19 +273,20 @@ def _add_losses(
         labels = simd.load(floats, integers[LABELS] + (batch * integers[N_TILES] + tile) * LANES)
         if column >= 0:
             a = simd.load(floats, column + at)
-        v = simd.multiply_add(steps[0], a, t)
-        v = simd.where_equal(labels, own_row, simd.subtract(nothing, v), v)
-        sum_kept = simd.add(sum_kept, simd.softplus(v))
-        v = simd.multiply_add(steps[1], a, t)
-        v = simd.where_equal(labels, own_row, simd.subtract(nothing, v), v)
-        sum_plus = simd.add(sum_plus, simd.softplus(v))
-        v = simd.multiply_add(steps[2], a, t)
-        v = simd.where_equal(labels, own_row, simd.subtract(nothing, v), v)
-        sum_minus = simd.add(sum_minus, simd.softplus(v))
+        is_own = simd.where_equal(labels, own_row, one, nothing)
+        sum_kept = simd.add(sum_kept, _moved_loss(simd.multiply_add(steps[0], a, t), is_own))
+        sum_plus = simd.add(sum_plus, _moved_loss(simd.multiply_add(steps[1], a, t), is_own))
+        sum_minus = simd.add(sum_minus, _moved_loss(simd.multiply_add(steps[2], a, t), is_own))
     sums = integers[CHUNK_SUMS] + 3 * chunk
     doubles[sums] = simd.wide_sum(simd.widen(sum_kept))
     doubles[sums + 1] = simd.wide_sum(simd.widen(sum_plus))
     doubles[sums + 2] = simd.wide_sum(simd.widen(sum_minus))
+
+
+@compiled
+def _moved_loss(t: Any, is_own: Any) -> Any:
+    """What t gives to the loss of an image: of the row's own class, or of another."""
+    return simd.softplus(simd.where_positive(is_own, simd.subtract(simd.zero(), t), t))
 
 
 @compiled

@@ -67,9 +67,11 @@ FUNCTION = 18  # code of a pointwise function
 SCALES = 19  # offset in the affine coefficients of a variant; -1 for none
 SUMS = 20  # offset in the sums of a tile
 SOURCE_HEIGHT, SOURCE_WIDTH = 21, 22
-FLAG = 23
+FLAG = 23  # ADD: the sign; MAXIMUM: whether a ReLU comes first; CHANGE: the next two
+OF_BIAS, RECOMPUTED = 1, 2
 ARGUMENTS = 24  # offset of the pointwise function's two in the floats
-N_OPERATION_COLUMNS = 25
+POOL_Y, POOL_X = 25, 26  # the average pool through which a CHANGE goes
+N_OPERATION_COLUMNS = 27
 
 (
     IMAGES, CONVOLVE, SHARE, TRANSFORM, AVERAGE, MAXIMUM, ADD, ADD_CHANNEL, CHANGE, STATISTICS,
