@@ -12,7 +12,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +27,7 @@ from rso_core.incremental.work import cycle_flop
 from rso_core.initialisation import initialise_
 from rso_core.optimizers import RSOOptions
 from rso_core.sigma import draw_deltas
+from rso_core.torch_state import own_torch_state
 from rso_core.visited_layers import VisitedLayer, visited_layers
 
 
@@ -113,7 +113,7 @@ def measure_engines(
         on_progress: called with a few words a few times a second.
         clock: seconds.
     """
-    with torch_state(n_threads):
+    with own_torch_state(n_threads, seed=0):
         generator = torch.Generator().manual_seed(0)
         model = _initialised(model, generator)
         layers = visited_layers(model, _OPTIONS)
@@ -167,7 +167,7 @@ def matrix_product_peak(n_threads: int, size: int = 1024, seconds: float = 0.5) 
     left, right = (torch.randn(size, size, generator=generator) for _ in range(2))
     product = torch.empty(size, size)
     best_s = math.inf
-    with torch_state(n_threads), torch.inference_mode():
+    with own_torch_state(n_threads, seed=0), torch.inference_mode():
         torch.matmul(left, right, out=product)
         started = now = time.perf_counter()
         while best_s == math.inf or now - started < seconds:
@@ -202,19 +202,6 @@ def halves(counts: Sequence[int]) -> tuple[list[int], list[int]]:
         before.append((count + rounds_up) // 2)
         rounds_up ^= count % 2 == 1
     return before, [count - half for count, half in zip(counts, before, strict=True)]
-
-
-@contextmanager
-def torch_state(n_threads: int) -> Iterator[None]:
-    """Within it torch has that thread count, and a global random state of its own."""
-    n_before = torch.get_num_threads()
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(0)
-        torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(n_before)
 
 
 @dataclass(frozen=True, slots=True)

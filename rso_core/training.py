@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from rso_core.datasets import Dataset
 from rso_core.networks import build_network, check_network
 from rso_core.optimizers import Optimizer, ProgressCallback, optimizer_class
 from rso_core.records import CycleOutcome, CycleRecord
+from rso_core.torch_state import own_torch_state
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818  (it names what happened)
@@ -50,7 +50,7 @@ def train(
         TrainingDiverged: a loss that is not finite.
     """
     data = _on_device(data, device)
-    with _own_torch_state(n_threads, seed, device):
+    with own_torch_state(n_threads, seed, device):
         model = fresh_network(configuration, data, seed).to(device)
         optimizer = optimizer_class(configuration.optimizer)(
             model,
@@ -65,7 +65,7 @@ def train(
     outcomes = optimizer.run()
     for cycle in range(1, configuration.cycles + 1):
         # a generator shares its thread with the caller, so its state is set up for each step
-        with _own_torch_state(n_threads, seed * 1_000_003 + cycle, device):
+        with own_torch_state(n_threads, seed * 1_000_003 + cycle, device):
             outcome = next(outcomes)
             if not math.isfinite(outcome.training_loss):
                 raise TrainingDiverged(f"the loss in cycle {cycle} is {outcome.training_loss}")
@@ -83,7 +83,7 @@ def fresh_network(configuration: Configuration, data: Dataset, seed: int) -> nn.
     Raises:
         InvalidInput: it does not fit the data.
     """
-    with _own_torch_state(torch.get_num_threads(), seed, "cpu"):
+    with own_torch_state(torch.get_num_threads(), seed, "cpu"):
         model = build_network(configuration.architecture, data.input_shape, data.n_classes)
         check_network(model, data.input_shape, data.n_classes)
     return model
@@ -115,18 +115,3 @@ def _on_device(data: Dataset, device: str) -> Dataset:
         if isinstance(value := getattr(data, field.name), torch.Tensor)
     }
     return replace(data, **moved)
-
-
-@contextmanager
-def _own_torch_state(n_threads: int, seed: int, device: str) -> Iterator[None]:
-    """Within it torch has the thread count and a global random state of the run's own."""
-    threads_before = torch.get_num_threads()
-    # a run on the CPU must not start up the machine's GPUs, nor seed them
-    is_on_cpu = torch.device(device).type == "cpu"
-    with torch.random.fork_rng([] if is_on_cpu else None):
-        (torch.default_generator if is_on_cpu else torch.random).manual_seed(seed)
-        torch.set_num_threads(n_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads_before)

@@ -18,11 +18,11 @@ from rso_core.benchmark import (
     EngineTimes,
     matrix_product_peak,
     measure_engines,
-    torch_state,
 )
 from rso_core.datasets import TRAINING_IMAGES, DataOptions, Dataset, load_dataset
 from rso_core.errors import InvalidInput, reason
 from rso_core.networks import build_network, check_architecture, check_network
+from rso_core.torch_state import own_torch_state
 from sweeps.provenance import provenance
 
 DEFAULT_NETWORKS = ("one_conv", "two_conv", "paper_mnist", "original")
@@ -146,7 +146,7 @@ def _check(networks: Sequence[str], batch_sizes: Sequence[int], n_threads: int) 
 
 
 def _network(name: str, data: Dataset) -> torch.nn.Module:
-    with torch_state(torch.get_num_threads()):
+    with own_torch_state(torch.get_num_threads(), seed=0):
         model = build_network(name, data.input_shape, data.n_classes)
         check_network(model, data.input_shape, data.n_classes, "--network")
     return model

@@ -7,9 +7,9 @@ from rso_core.incremental.compiled import tables as code
 from rso_core.incremental.compiled import visiting
 from rso_core.incremental.compiled.tables import N_VARIANTS
 from rso_core.incremental.graph import Kind
-from rso_core.incremental.programs import Writer
 from rso_core.incremental.session import IntegerTables, Session, Workplace
 from rso_core.incremental.visit_programs import VisitPrograms, visit_programs
+from rso_core.incremental.writer import Writer
 
 
 class ChannelSession(Session):

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from rso_core.incremental.compiled import tables as code
-from rso_core.incremental.compiled.cache import cached
+from rso_core.incremental.compiled.compilation import cached
 from rso_core.incremental.compiled.interpreter import run_program, sums_of
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.graph import Kind
-from rso_core.incremental.programs import Sizes, Writer, forward_program
+from rso_core.incremental.programs import forward_program
 from rso_core.incremental.session import IntegerTables, PackedParameters, Workplace, lay_out
+from rso_core.incremental.writer import Sizes, Writer
 
 
 @cached

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from rso_core.batches import Batches
 from rso_core.incremental.compiled import tables as code
-from rso_core.incremental.compiled.kernels import packed_weights
+from rso_core.incremental.compiled.convolution import packed_weights
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import N_VARIANTS, Doubles, Floats, Integers
 from rso_core.incremental.graph import Kind, NetworkGraph
-from rso_core.incremental.programs import Sizes, Writer
+from rso_core.incremental.writer import Sizes, Writer
 
 Parameters = Mapping[str, torch.Tensor]
 

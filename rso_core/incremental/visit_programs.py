@@ -9,14 +9,8 @@ from rso_core.incremental.compiled import tables as code
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import N_VARIANTS
 from rso_core.incremental.graph import Kind, NetworkGraph
-from rso_core.incremental.programs import (
-    Program,
-    View,
-    Writer,
-    forward_program,
-    is_left_to_pool,
-    window_columns,
-)
+from rso_core.incremental.programs import Program, forward_program, is_left_to_pool
+from rso_core.incremental.writer import View, Writer, window_columns
 
 MOST_RECOMPUTED = 32
 """Weights of a channel up to which its plane is computed anew at every visit."""

@@ -410,6 +410,23 @@ def test_weights_that_somebody_else_changes_are_noticed(
     judge.judge(visited, 2, deltas[2:4], batches, 1.0, visits)
 
 
+@engines
+def test_weights_that_lie_elsewhere_between_two_calls_are_moved_there(
+    build_engine: _BuildEngine,
+) -> None:
+    inputs, targets = _noise()
+    model = _convolutional()
+    engine = build_engine(model, inputs, targets)
+    batches, deltas = _fresh(36, 12), _deltas(36)
+    engine.visit_("3.weight", 0, deltas[:2], batches, 1.0)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    judge = _Judge(model, inputs, targets)
+    visits = engine.visit_("3.weight", 2, deltas[2:], batches, 1.0)
+    judge.judge("3.weight", 2, deltas[2:], batches, 1.0, visits)
+    assert judge.has_the_weights_of(model)
+
+
 def _after_a_dead_relu() -> tuple[nn.Module, str]:
     model = _convolutional()
     nn.init.constant_(model.get_parameter("3.bias"), -1e3)

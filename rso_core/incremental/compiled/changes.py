@@ -8,7 +8,8 @@ import numpy as np
 
 from rso_core.incremental.compiled import simd
 from rso_core.incremental.compiled.blocks import load_block, multiply_add_block, store_block
-from rso_core.incremental.compiled.kernels import compiled, copy_planes
+from rso_core.incremental.compiled.compilation import compiled
+from rso_core.incremental.compiled.kernels import copy_planes
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import (
     BIAS,

@@ -14,7 +14,8 @@ import numpy as np
 from rso_core.incremental.compiled import kernels, simd
 from rso_core.incremental.compiled.blocks import transpose
 from rso_core.incremental.compiled.changes import add_variant, compute_channel
-from rso_core.incremental.compiled.kernels import compiled, merged
+from rso_core.incremental.compiled.compilation import compiled, merged
+from rso_core.incremental.compiled.convolution import convolve
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import (
     ADD,
@@ -236,7 +237,7 @@ def _run_operation(
                 kept = target
             if nothing_changed:
                 return
-        kernels.convolve(
+        convolve(
             floats, source, source_plane, source_row, target, target_plane, target_row, kept,
             weight, bias, integers[row + INPUTS], n_channels, kernel_size, steps, height, width,
         )  # fmt: skip

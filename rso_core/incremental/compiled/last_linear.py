@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from rso_core.incremental.compiled import simd
-from rso_core.incremental.compiled.cache import cached
+from rso_core.incremental.compiled.compilation import cached, compiled, merged
 from rso_core.incremental.compiled.interpreter import run_program
-from rso_core.incremental.compiled.kernels import compiled, merged
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import LABELS, N_IMAGES, N_TILES
 from rso_core.incremental.compiled.threads import wait_for_all

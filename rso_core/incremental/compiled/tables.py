@@ -1,7 +1,7 @@
 """Where compiled code finds things: the header, and the columns of the tables.
 
 A program is a table of segments, each with the batch norms that are made ready before it and the
-operations that every tile goes through; an operation reads and writes views. `programs.py` writes
+operations that every tile goes through; an operation reads and writes views. `writer.py` gathers
 them, `interpreter.py` runs them.
 """
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rso_core.incremental.compiled.cache import cached
+from rso_core.incremental.compiled.compilation import cached, compiled, merged
 from rso_core.incremental.compiled.interpreter import run_program, sums_of
-from rso_core.incremental.compiled.kernels import compiled, merged
 from rso_core.incremental.compiled.tables import (
     CHANGE_DELTA,
     CHANGE_END,

@@ -1,4 +1,4 @@
-"""Compiled kernels are kept between processes, until any source file of this package changes."""
+"""How functions are compiled, and kept between processes until a source file here changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from typing import Any, ClassVar
 
 from numba import njit
 from numba.core import caching
+
+compiled: Callable[..., Any] = njit(nogil=True, error_model="numpy")
+"""Compiles a function that is only called from compiled code."""
+
+merged: Callable[..., Any] = njit(nogil=True, error_model="numpy", inline="always")
+"""Compiles a function as a part of its callers. Every level of calls is optimised once more, with
+all that it calls, so that few levels compile faster."""
 
 
 def cached(function: Callable[..., Any]) -> Any:
