@@ -28,21 +28,27 @@ class ChannelSession(Session):
         node = graph.nodes[graph.owner(parameter)]
         is_weight, is_norm = parameter == node.weight, node.kind is Kind.BATCH_NORM
         n_weights = self._parameter.size
-        n_changes = n_weights + N_VARIANTS
+        per_channel = n_weights // node.shape[0] if is_weight else 1
+        n_threads = workplace.threads.n_threads
+        n_variants = n_threads * N_VARIANTS
+        n_changes = n_weights + n_variants
         integers = IntegerTables()
         header = {
-            code.CHANGE_FIRST: integers.append([0] * N_VARIANTS),
-            code.CHANGE_END: integers.append([0] * N_VARIANTS),
+            code.CHANGE_FIRST: integers.append([0] * n_variants),
+            code.CHANGE_END: integers.append([0] * n_variants),
             code.CHANGE_WEIGHT: integers.append([0] * n_changes),
             code.CHANGE_PLACE: integers.append([0] * n_changes),
             code.CHANGE_DELTA: writer.room(n_changes),
             code.CHANGE_NEGATED: writer.room(n_changes),
             code.RAW: writer.room(n_weights),
-            code.CHANGE_SCALE: writer.room(2 * N_VARIANTS),
+            code.CHANGE_SCALE: writer.room(2 * n_variants),
+            code.ROW_DELTA: writer.room(n_threads * per_channel),
+            code.ROW_PLACE: integers.append([0] * (n_threads * per_channel)),
+            code.IS_UPDATE: integers.append([0] * n_threads),
             visiting.PROGRAMS: integers.append(
                 [(program.first_segment, program.end_segment) for program in programs.in_order()]
             ),
-            code.WEIGHTS_PER_CHANNEL: n_weights // node.shape[0] if is_weight else 1,
+            code.WEIGHTS_PER_CHANNEL: per_channel,
             code.PLACES: integers.append(programs.places if is_weight else [0]),
             visiting.NORM_COLUMN: (0 if is_weight else 1) if is_norm else -1,
             visiting.PACKED: integers.append(self._positions),
@@ -50,7 +56,8 @@ class ChannelSession(Session):
             visiting.N_SLOTS: n_slots,
             visiting.SEEN: integers.append([0] * len(self._images)),
             visiting.SPARE: n_weights,
-            visiting.VALUES: writer.room(N_VARIANTS),
+            visiting.VALUES: writer.room(n_variants),
+            visiting.IS_TILEWISE: int(programs.is_tilewise),
         }
         self._lay_out(writer, integers, header)
         raw = header[code.RAW]

@@ -10,7 +10,7 @@ from torch import nn
 
 from rso_core.incremental.compiled import tables as code
 from rso_core.incremental.compiled.compilation import cached
-from rso_core.incremental.compiled.interpreter import run_program, sums_of
+from rso_core.incremental.compiled.interpreter import run_program, sums_of, tiles_of
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.graph import Kind
 from rso_core.incremental.programs import forward_program
@@ -24,9 +24,10 @@ def _run(
     n_threads: int, barrier: Any,
 ) -> None:  # fmt: skip
     zero = np.int64(0)
+    first_tile, end_tile = tiles_of(integers, thread, n_threads)
     run_program(
         integers, floats, doubles, inputs, zero, end_segment, zero, zero, zero, zero,
-        np.int64(1), thread, n_threads, barrier,
+        np.int64(1), first_tile, end_tile, thread, n_threads, barrier,
     )  # fmt: skip
 
 

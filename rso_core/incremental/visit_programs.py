@@ -28,6 +28,12 @@ class VisitPrograms:
     """Of each weight of a channel: how far from the first one's tap it reads, in floats; a batch
     norm's weights read nothing."""
 
+    @property
+    def is_tilewise(self) -> bool:
+        """Whether all but `fill` treat a tile without a look at the others, at batch norms."""
+        programs = (self.narrow, self.score, self.update)
+        return all(program.end_segment - program.first_segment == 1 for program in programs)
+
     def in_order(self) -> tuple[Program, ...]:
         """As `visiting` numbers them."""
         return self.fill, self.narrow, self.score, self.update

@@ -121,10 +121,15 @@ def multiply_add_block(
     pixel_step: Any,
     outputs: Any,
     pixels: Any,
+    taps: Any,
 ) -> Any:
-    """block[o, p] + weights[weight + o] x the vector at inputs[index + p x pixel_step]."""
-    n_outputs, n_pixels = _count(outputs), _count(pixels)
-    if n_outputs is None or n_pixels is None:
+    """A block and what some neighbouring taps add to it.
+
+    That is, block[o, p] + the sum over t < taps of weights[weight + t x outputs + o] x the vector
+    at inputs[index + (p + t) x pixel_step].
+    """
+    n_outputs, n_pixels, n_taps = _count(outputs), _count(pixels), _count(taps)
+    if n_outputs is None or n_pixels is None or n_taps is None:
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -136,18 +141,19 @@ def multiply_add_block(
         )
         vectors = [
             simd.emit_load(context, builder, signature.args[3], inputs, place)
-            for place in _places(builder, index, pixel_step, pixel_step, 1, n_pixels)
+            for place in _places(builder, index, pixel_step, pixel_step, 1, n_pixels + n_taps - 1)
         ]
-        sums = []
-        scalars = _scalars(context, builder, signature.args[1], weights, weight, n_outputs)
-        for output, scalar in enumerate(scalars):
+        sums = [builder.extract_value(block, i) for i in range(n_outputs * n_pixels)]
+        scalars = _scalars(context, builder, signature.args[1], weights, weight, n_taps * n_outputs)
+        for position, scalar in enumerate(scalars):
+            tap, output = divmod(position, n_outputs)
             for pixel in range(n_pixels):
-                sum_ = builder.extract_value(block, output * n_pixels + pixel)
-                sums.append(builder.call(fma, (scalar, vectors[pixel], sum_)))
+                sum_ = output * n_pixels + pixel
+                sums[sum_] = builder.call(fma, (scalar, vectors[pixel + tap], sums[sum_]))
         return context.make_tuple(builder, signature.return_type, sums)
 
-    signature = block(block, weights, types.intp, inputs, types.intp, types.intp, outputs, pixels)
-    return signature, generate
+    places = (types.intp, inputs, types.intp, types.intp)
+    return block(block, weights, *places, outputs, pixels, taps), generate
 
 
 @intrinsic

@@ -12,12 +12,45 @@ from typing import Any, ClassVar
 from numba import njit
 from numba.core import caching
 
-compiled: Callable[..., Any] = njit(nogil=True, error_model="numpy")
-"""Compiles a function that is only called from compiled code."""
+_names: set[tuple[str, str]] = set()
 
-merged: Callable[..., Any] = njit(nogil=True, error_model="numpy", inline="always")
-"""Compiles a function as a part of its callers. Every level of calls is optimised once more, with
-all that it calls, so that few levels compile faster."""
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compiles a function that is only called from compiled code."""
+    return njit(nogil=True, error_model="numpy")(_checked(function))
+
+
+def merged(function: Callable[..., Any]) -> Any:
+    """Compiles a function as a part of its callers.
+
+    Every level of calls is optimised once more, with all that it calls, so that few levels
+    compile faster.
+    """
+    return njit(nogil=True, error_model="numpy", inline="always")(_checked(function))
+
+
+def named(*numbers: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds the numbers that a kernel was made for to its name; see `_checked`."""
+
+    def rename(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__qualname__ = "_".join([function.__qualname__, *map(str, numbers)])
+        return function
+
+    return rename
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, if no other has its name.
+
+    numba tells functions of one name apart by a number, in the order in which a process compiles
+    them. What two processes have kept on disk may be loaded by a third, where the same name and
+    number can mean two functions, and one of them is called in place of the other.
+    """
+    name = function.__module__, function.__qualname__
+    if name in _names:
+        raise ValueError(f"two compiled functions are called {'.'.join(name)}")
+    _names.add(name)
+    return function
 
 
 def cached(function: Callable[..., Any]) -> Any:
@@ -26,7 +59,7 @@ def cached(function: Callable[..., Any]) -> Any:
     numba's own `cache=True` looks at the one file that holds the function, not at those of the
     functions that it calls. Where no folder can be written to, every process compiles anew.
     """
-    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    dispatcher = njit(nogil=True, error_model="numpy")(_checked(function))
     with suppress(RuntimeError):  # no folder can be written to
         dispatcher._cache = _KernelCache(function)
     return dispatcher

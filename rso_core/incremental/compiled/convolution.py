@@ -14,7 +14,7 @@ from rso_core.incremental.compiled.blocks import (
     store_block,
     zero_block,
 )
-from rso_core.incremental.compiled.compilation import compiled, merged
+from rso_core.incremental.compiled.compilation import compiled, merged, named
 from rso_core.incremental.compiled.simd import LANES
 
 
@@ -22,6 +22,7 @@ def _blocks(n_outputs: int, n_pixels: int) -> Any:
     """A kernel that computes n_outputs channels of rows of a convolution, n_pixels at a time."""
 
     @compiled
+    @named(n_outputs, n_pixels)
     def kernel(
         memory, source, source_plane, source_row, target, target_plane, target_row, kept,
         weight, weight_plane, bias, n_inputs, kernel_size, steps, height, first, end,
@@ -46,7 +47,7 @@ def _blocks(n_outputs: int, n_pixels: int) -> Any:
                         at = corner + channel * source_plane + row * tap_y * source_row
                         for _ in range(n_columns):
                             sums = multiply_add_block(
-                                sums, memory, w, memory, at, step_x * LANES, n_outputs, n_pixels
+                                sums, memory, w, memory, at, step_x * LANES, n_outputs, n_pixels, 1
                             )
                             at += tap_x * LANES
                             w += n_outputs
@@ -60,6 +61,7 @@ def _rows(n_outputs: int, n_pixels: int) -> Any:
     many, single = _blocks(n_outputs, n_pixels), _blocks(n_outputs, 1)
 
     @compiled
+    @named(n_outputs, n_pixels)
     def kernel(
         memory, source, source_plane, source_row, target, target_plane, target_row, kept,
         weight, weight_plane, bias, n_inputs, kernel_size, steps, height, width,

@@ -101,10 +101,12 @@ from rso_core.incremental.compiled.threads import wait_for_all
 @compiled
 def run_program(
     integers: Any, floats: Any, doubles: Any, inputs: Any, first_segment: int, end_segment: int,
-    batch: int, slot: int, channel: int, first_variant: int, end_variant: int, thread: int,
-    n_threads: int, barrier: Any,
+    batch: int, slot: int, channel: int, first_variant: int, end_variant: int, first_tile: int,
+    end_tile: int, thread: int, n_threads: int, barrier: Any,
 ) -> None:  # fmt: skip
-    """Runs the segments over all tiles of a batch.
+    """Runs the segments over a thread's tiles of a batch, or over some of them.
+
+    Where batch norms are made ready, all threads have to run it, each over all of its tiles.
 
     Args:
         integers, floats, doubles: see the header.
@@ -114,11 +116,10 @@ def run_program(
         slot: where the batch's activations are kept.
         channel: the visited one.
         first_variant, end_variant: those to run.
+        first_tile, end_tile: within `tiles_of` the thread.
         thread, n_threads, barrier: this one, all of them, and where they meet.
     """
     simd.never_inline()
-    n_tiles = integers[N_TILES]
-    first_tile, end_tile = thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads
     for segment in range(first_segment, end_segment):
         row = integers[SEGMENTS] + segment * N_SEGMENT_COLUMNS
         first_norm, end_norm = integers[row + FIRST_NORM], integers[row + END_NORM]
@@ -135,6 +136,13 @@ def run_program(
                         integers, floats, doubles, inputs, operation, batch, slot, tile, variant,
                         channel, thread,
                     )  # fmt: skip
+
+
+@merged
+def tiles_of(integers: Any, thread: int, n_threads: int) -> tuple[int, int]:
+    """The first and the end of a thread's tiles."""
+    n_tiles = integers[N_TILES]
+    return thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads
 
 
 @merged
@@ -175,8 +183,9 @@ def _set_scales(
         gamma = float(floats[gamma_at + first_parameter + c]) if gamma_at >= 0 else 1.0
         beta = float(floats[beta_at + first_parameter + c]) if beta_at >= 0 else 0.0
         if one == 2:
-            gamma += float(floats[integers[CHANGE_SCALE] + 2 * variant])
-            beta += float(floats[integers[CHANGE_SCALE] + 2 * variant + 1])
+            change = integers[CHANGE_SCALE] + 2 * (thread * N_VARIANTS + variant)
+            gamma += float(floats[change])
+            beta += float(floats[change + 1])
         scale = gamma / np.sqrt(variance + epsilon)
         floats[target + 2 * c] = np.float32(scale)
         floats[target + 2 * c + 1] = np.float32(beta - mean * scale)
@@ -207,7 +216,7 @@ def _run_operation(
     height, width = integers[row + HEIGHT], integers[row + WIDTH]
     kernel_size = (integers[row + KERNEL_Y], integers[row + KERNEL_X])
     strides = (integers[row + STRIDE_Y], integers[row + STRIDE_X])
-    source = source_plane = source_row = other = other_plane = other_row = 0
+    source = source_plane = source_row = other = other_plane = other_row = next_other = 0
     target = target_plane = target_row = 0
     if integers[row + SOURCE] >= 0:
         view = integers[VIEWS] + integers[row + SOURCE] * N_VIEW_COLUMNS
@@ -217,6 +226,7 @@ def _run_operation(
         view = integers[VIEWS] + integers[row + OTHER] * N_VIEW_COLUMNS
         other = _offset(integers, view, slot, tile, variant, channel, thread)
         other_plane, other_row = integers[view + PLANE], integers[view + ROW]
+        next_other = other + integers[view + PER_TILE]
     if integers[row + TARGET] >= 0:
         view = integers[VIEWS] + integers[row + TARGET] * N_VIEW_COLUMNS
         target = _offset(integers, view, slot, tile, variant, channel, thread)
@@ -288,8 +298,8 @@ def _run_operation(
             to, target_plane, target_row, np.int64(1), height, width,
         )  # fmt: skip
     elif code == CHANGE:
-        add_variant(integers, floats, row, source, source_row, other, other_row, target, target_row,
-                variant)  # fmt: skip
+        add_variant(integers, floats, row, source, source_row, other, other_row, next_other, target,
+                    target_row, variant, thread)  # fmt: skip
     elif code == CHANNEL:
         if variant == 0:  # it is the same for all
             compute_channel(integers, floats, row, source, source_row, target, target_row, channel)

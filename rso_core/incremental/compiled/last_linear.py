@@ -18,7 +18,7 @@ import numpy as np
 
 from rso_core.incremental.compiled import simd
 from rso_core.incremental.compiled.compilation import cached, compiled, merged
-from rso_core.incremental.compiled.interpreter import run_program
+from rso_core.incremental.compiled.interpreter import run_program, tiles_of
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import LABELS, N_IMAGES, N_TILES
 from rso_core.incremental.compiled.threads import wait_for_all
@@ -146,12 +146,13 @@ def _make_ready(
         _leave_row(integers, floats, begin, end, is_stale)
     wait_for_all(barrier, n_threads)
     if not is_filled:
+        first_tile, end_tile = tiles_of(integers, thread, n_threads)
         run_program(
             integers, floats, doubles, inputs, integers[FIRST_SEGMENT], integers[END_SEGMENT],
-            batch, np.int64(0), np.int64(0), np.int64(0), np.int64(1), thread, n_threads, barrier,
+            batch, np.int64(0), np.int64(0), np.int64(0), np.int64(1), first_tile, end_tile,
+            thread, n_threads, barrier,
         )  # fmt: skip
-        n_tiles = integers[N_TILES]
-        for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
+        for tile in range(first_tile, end_tile):
             _fill_columns(integers, floats, batch, tile)
     wait_for_all(barrier, n_threads)
     if thread == 0:

@@ -154,6 +154,22 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Asks for the cache line at an index, which may lie outside, in the second-level cache."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *arguments)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # to read; into the second level (a full first level would hold up the loads); data
+        hints = [ir.Constant(ir.IntType(32), hint) for hint in (0, 2, 1)]
+        builder.call(function, (address, *hints))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def broadcast(typing: Any, scalar: Any) -> Any:
     """The vector whose lanes all are the scalar."""
 

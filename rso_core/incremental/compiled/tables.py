@@ -31,14 +31,17 @@ SCRATCH = 12  # [n_threads, LANES, LANES], in the floats
 WEIGHTS_PER_CHANNEL = 13  # of the visited parameter
 RAW = 14  # [n_weights], the visited parameter in its own order, in the floats
 PLACES = 15  # [WEIGHTS_PER_CHANNEL], the CHANGE_PLACE of each, in the integers
-# the changes of weights that set a variant of the visited channel apart from the kept one:
-CHANGE_FIRST, CHANGE_END = 16, 17  # [N_VARIANTS], positions in those below, in the integers
+# the changes of weights that set a variant of the visited channel apart from the kept one; every
+# thread sets up variants of its own, since each may be at another tile:
+CHANGE_FIRST, CHANGE_END = 16, 17  # [n_threads, N_VARIANTS], positions in those below
 CHANGE_WEIGHT = 18  # [..], position in the visited parameter, in the integers
 CHANGE_PLACE = 19  # [..], from the first tap of the visited weights to that of the changed one
 CHANGE_DELTA = 20  # [..], in the floats
 CHANGE_NEGATED = 21  # [..], minus CHANGE_DELTA, in the floats
-CHANGE_SCALE = 22  # [N_VARIANTS, 2], added to a visited batch norm's parameters, in the floats
-IS_UPDATE = 23  # whether the changes are carried into what is kept of a batch
+CHANGE_SCALE = 22  # [n_threads, N_VARIANTS, 2], added to a visited batch norm's parameters
+IS_UPDATE = 23  # [n_threads], whether the changes are carried into what is kept, in the integers
+ROW_DELTA = 24  # [n_threads, WEIGHTS_PER_CHANNEL], changes by rows of taps, in the floats
+ROW_PLACE = 25  # [n_threads, WEIGHTS_PER_CHANNEL], the CHANGE_PLACE of their first taps
 N_HEADER = 40  # with what `visiting` and `last_linear` add
 
 N_VARIANTS = 4

@@ -10,9 +10,11 @@ import sys
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from rso_core.incremental.compiled.compilation import compiled
 
 
 @intrinsic
@@ -51,7 +53,7 @@ _N_SPINS = 2000
 """How often a thread looks, in a few microseconds, before it lets others have its processor."""
 
 
-@njit(nogil=True)
+@compiled
 def wait_for_all(barrier: Any, n_threads: int) -> None:
     """Returns when all n_threads threads have called it.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rso_core.incremental.compiled.compilation import cached, compiled, merged
-from rso_core.incremental.compiled.interpreter import run_program, sums_of
+from rso_core.incremental.compiled.interpreter import run_program, sums_of, tiles_of
 from rso_core.incremental.compiled.tables import (
     CHANGE_DELTA,
     CHANGE_END,
@@ -29,15 +29,16 @@ from rso_core.incremental.compiled.threads import wait_for_all
 FILL, NARROW, SCORE, UPDATE = range(4)
 
 # what is added to the header of `tables`; all but VALUES in the integers
-PROGRAMS = 24  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
-NORM_COLUMN = 25  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
-PACKED = 26  # [n_weights], places of the parameter's weights in the floats
-OWNERS = 27  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
-N_SLOTS = 28
-SEEN = 29  # [n_batches], how many of the accepted changes a batch's activations include
-N_CHANGES = 30  # accepted changes so far, the first of those at CHANGE_WEIGHT and CHANGE_DELTA
-SPARE = 31  # position of room for N_VARIANTS changes behind them
-VALUES = 32  # [N_VARIANTS], the weight and its candidates, in the floats
+PROGRAMS = 26  # [4, 2], first and end segment of FILL, NARROW, SCORE and UPDATE
+NORM_COLUMN = 27  # 0 and 1 for a batch norm's scale and shift, -1 for a convolution
+PACKED = 28  # [n_weights], places of the parameter's weights in the floats
+OWNERS = 29  # [N_SLOTS], the batch whose activations a slot holds, -1 for none
+N_SLOTS = 30
+SEEN = 31  # [n_batches], how many of the accepted changes a batch's activations include
+N_CHANGES = 32  # accepted changes so far, the first of those at CHANGE_WEIGHT and CHANGE_DELTA
+SPARE = 33  # position of room for [n_threads, N_VARIANTS] changes behind them
+VALUES = 34  # [n_threads, N_VARIANTS], the weight and its candidates, in the floats
+IS_TILEWISE = 35  # whether NARROW, SCORE and UPDATE need nothing of other tiles
 
 # compiled code is made anew for every literal number that a function is called with
 _int = np.int64
@@ -65,26 +66,45 @@ def visit_weights(
     is_decayed = decay != 1.0
     first_candidate = 1 if is_decayed else 0  # without decay the kept weight is the one that is
     n_variants = first_candidate + 3
+    first_tile, end_tile = tiles_of(integers, thread, n_threads)
+    # batch norms need all tiles before the next step; without them each tile goes through all
+    # steps while it is in the cache
+    n_at_once = 1 if integers[IS_TILEWISE] == 1 else max(end_tile - first_tile, 1)
     for position in range(len(deltas)):
         weight, batch = first_weight + position, drawn[position]
         channel = weight // integers[WEIGHTS_PER_CHANNEL]
         slot = min(batch, integers[N_SLOTS] - 1)  # the last is shared by the batches without one
-        _make_current(integers, floats, doubles, inputs, batch, slot, thread, n_threads, barrier)
-        wait_for_all(barrier, n_threads)
-        if thread == 0:
-            _set_candidates(integers, floats, weight, deltas[position], decay, first_candidate)
-        wait_for_all(barrier, n_threads)
-        _run(
-            integers, floats, doubles, inputs, _int(NARROW), batch, slot, channel,
-            _int(0), n_variants, thread, n_threads, barrier,
-        )  # fmt: skip
-        for variant in range(first_candidate, n_variants):
+        wait_for_all(barrier, n_threads)  # for what the visit before has changed
+        end_change = integers[N_CHANGES]
+        is_held = integers[integers[OWNERS] + slot] == batch
+        first_change = integers[integers[SEEN] + batch] if is_held else end_change
+        if not is_held:
             _run(
-                integers, floats, doubles, inputs, _int(SCORE), batch, slot, channel,
-                variant, variant + 1, thread, n_threads, barrier,
+                integers, floats, doubles, inputs, _int(FILL), batch, slot, _int(0), _int(0),
+                _int(1), first_tile, end_tile, thread, n_threads, barrier,
             )  # fmt: skip
+        for tile in range(first_tile, max(end_tile, first_tile + 1), n_at_once):
+            end = min(tile + n_at_once, end_tile)
+            _carry_changes(
+                integers, floats, doubles, inputs, batch, slot, first_change, end_change, tile,
+                end, thread, n_threads, barrier,
+            )  # fmt: skip
+            _set_candidates(
+                integers, floats, weight, deltas[position], decay, first_candidate, thread
+            )
+            _run(
+                integers, floats, doubles, inputs, _int(NARROW), batch, slot, channel,
+                _int(0), n_variants, tile, end, thread, n_threads, barrier,
+            )  # fmt: skip
+            for variant in range(first_candidate, n_variants):
+                _run(
+                    integers, floats, doubles, inputs, _int(SCORE), batch, slot, channel,
+                    variant, variant + 1, tile, end, thread, n_threads, barrier,
+                )  # fmt: skip
         wait_for_all(barrier, n_threads)
         if thread == 0:
+            integers[integers[OWNERS] + slot] = batch
+            integers[integers[SEEN] + batch] = end_change
             for candidate in range(3):
                 variant = first_candidate + candidate
                 total = 0.0
@@ -94,7 +114,6 @@ def visit_weights(
             choice = choose_candidate(losses[position])
             chosen[position] = choice
             _accept(integers, floats, weight, first_candidate + choice)
-        # the others meet the change behind the first barrier of the next visit
     wait_for_all(barrier, n_threads)
 
 
@@ -111,55 +130,37 @@ def choose_candidate(losses: Any) -> int:
 @merged
 def _run(
     integers: Any, floats: Any, doubles: Any, inputs: Any, program: int, batch: int, slot: int,
-    channel: int, first_variant: int, end_variant: int, thread: int, n_threads: int, barrier: Any,
+    channel: int, first_variant: int, end_variant: int, first_tile: int, end_tile: int,
+    thread: int, n_threads: int, barrier: Any,
 ) -> None:  # fmt: skip
     segments = integers[PROGRAMS] + 2 * program
     run_program(
         integers, floats, doubles, inputs, integers[segments], integers[segments + 1], batch,
-        slot, channel, first_variant, end_variant, thread, n_threads, barrier,
+        slot, channel, first_variant, end_variant, first_tile, end_tile, thread, n_threads,
+        barrier,
     )  # fmt: skip
 
 
 @merged
-def _make_current(
-    integers: Any, floats: Any, doubles: Any, inputs: Any, batch: int, slot: int, thread: int,
-    n_threads: int, barrier: Any,
+def _carry_changes(
+    integers: Any, floats: Any, doubles: Any, inputs: Any, batch: int, slot: int, first: int,
+    end: int, first_tile: int, end_tile: int, thread: int, n_threads: int, barrier: Any,
 ) -> None:  # fmt: skip
-    """Sees to it that a slot holds the batch's activations with the weights of now.
-
-    They are computed, or the accepted changes that they have not seen are carried into them.
-    """
-    wait_for_all(barrier, n_threads)
-    end = integers[N_CHANGES]
-    is_held = integers[integers[OWNERS] + slot] == batch
-    first = integers[integers[SEEN] + batch] if is_held else end
-    if not is_held:
-        _run(
-            integers, floats, doubles, inputs, _int(FILL), batch, slot, _int(0), _int(0),
-            _int(1), thread, n_threads,
-            barrier,
-        )  # fmt: skip
+    """Carries the accepted changes from first to end into what is kept of the tiles."""
     while first < end:
         channel, after = _run_of_changes(integers, first, end)
-        wait_for_all(barrier, n_threads)
-        if thread == 0:
-            _set_variants(integers, floats, first, after)
-        wait_for_all(barrier, n_threads)
+        _set_variants(integers, floats, first, after, thread)
         _run(
             integers, floats, doubles, inputs, _int(NARROW), batch, slot, channel,
-            _int(0), _int(2), thread,
-            n_threads, barrier,
+            _int(0), _int(2), first_tile, end_tile, thread, n_threads, barrier,
         )  # fmt: skip
         _run(
             integers, floats, doubles, inputs, _int(UPDATE), batch, slot, channel,
-            _int(1), _int(2), thread,
-            n_threads, barrier,
+            _int(1), _int(2), first_tile, end_tile, thread, n_threads, barrier,
         )  # fmt: skip
+        if integers[IS_TILEWISE] == 0:
+            wait_for_all(barrier, n_threads)  # until all have read the sums
         first = after
-    wait_for_all(barrier, n_threads)
-    if thread == 0:
-        integers[integers[OWNERS] + slot] = batch
-        integers[integers[SEEN] + batch] = end
 
 
 @compiled
@@ -174,20 +175,24 @@ def _run_of_changes(integers: Any, first: int, end: int) -> tuple[int, int]:
 
 
 @compiled
-def _set_variants(integers: Any, floats: Any, first: int, end: int) -> None:
+def _set_variants(integers: Any, floats: Any, first: int, end: int, thread: int) -> None:
     """Variant 0 is the channel before the changes, variant 1 after them."""
-    _clear_variants(integers, floats)
-    integers[IS_UPDATE] = 1
-    integers[integers[CHANGE_FIRST] + 1], integers[integers[CHANGE_END] + 1] = first, end
+    _clear_variants(integers, floats, thread)
+    integers[integers[IS_UPDATE] + thread] = 1
+    variant = thread * N_VARIANTS + 1
+    integers[integers[CHANGE_FIRST] + variant], integers[integers[CHANGE_END] + variant] = (
+        first,
+        end,
+    )
     if integers[NORM_COLUMN] >= 0:  # a batch norm's scale and shift are already those of now
+        scale = integers[CHANGE_SCALE] + 2 * thread * N_VARIANTS + integers[NORM_COLUMN]
         for position in range(first, end):
-            change = floats[integers[CHANGE_DELTA] + position]
-            floats[integers[CHANGE_SCALE] + integers[NORM_COLUMN]] -= change
+            floats[scale] -= floats[integers[CHANGE_DELTA] + position]
 
 
 @compiled
-def _clear_variants(integers: Any, floats: Any) -> None:
-    for variant in range(N_VARIANTS):
+def _clear_variants(integers: Any, floats: Any, thread: int) -> None:
+    for variant in range(thread * N_VARIANTS, (thread + 1) * N_VARIANTS):
         integers[integers[CHANGE_FIRST] + variant] = integers[integers[CHANGE_END] + variant] = 0
         floats[integers[CHANGE_SCALE] + 2 * variant] = 0.0
         floats[integers[CHANGE_SCALE] + 2 * variant + 1] = 0.0
@@ -195,14 +200,15 @@ def _clear_variants(integers: Any, floats: Any) -> None:
 
 @compiled
 def _set_candidates(
-    integers: Any, floats: Any, weight: int, delta: float, decay: float, first: int
+    integers: Any, floats: Any, weight: int, delta: float, decay: float, first: int, thread: int
 ) -> None:
     """Variant 0 is the weight as it is; after it come the candidates that differ from it."""
-    _clear_variants(integers, floats)
-    integers[IS_UPDATE] = 0
+    _clear_variants(integers, floats, thread)
+    integers[integers[IS_UPDATE] + thread] = 0
     old = floats[integers[integers[PACKED] + weight]]
     kept = old * decay if first == 1 else old
-    values = integers[VALUES]
+    own = thread * N_VARIANTS
+    values = integers[VALUES] + own
     floats[values] = old
     floats[values + first] = kept
     floats[values + first + 1] = kept + delta
@@ -210,11 +216,12 @@ def _set_candidates(
     for variant in range(1, first + 3):
         step = floats[values + variant] - old
         if integers[NORM_COLUMN] >= 0:
-            floats[integers[CHANGE_SCALE] + 2 * variant + integers[NORM_COLUMN]] = step
-        position = integers[SPARE] + variant
+            scale = integers[CHANGE_SCALE] + 2 * (own + variant) + integers[NORM_COLUMN]
+            floats[scale] = step
+        position = integers[SPARE] + own + variant
         _note(integers, floats, position, weight, step)
-        integers[integers[CHANGE_FIRST] + variant] = position
-        integers[integers[CHANGE_END] + variant] = position + 1
+        integers[integers[CHANGE_FIRST] + own + variant] = position
+        integers[integers[CHANGE_END] + own + variant] = position + 1
 
 
 @compiled
