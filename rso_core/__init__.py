@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rso_core.optimizers import Adam as Adam
     from rso_core.optimizers import RSOOptions as RSOOptions
     from rso_core.records import CycleRecord as CycleRecord
+    from rso_core.training import Training as Training
     from rso_core.training import train as train
 
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "RSO": "optimizers",
     "RSOOptions": "optimizers",
     "SGD": "optimizers",
+    "Training": "training",
     "build_network": "networks",
     "load_dataset": "datasets",
     "train": "training",

@@ -6,8 +6,9 @@ for a batch once, its statistics among it, serves every later visit that draws t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -86,6 +87,14 @@ class BatchDrawer:
             self._advance()
         assert self._images is not None, "start_cycle comes first"
         return Batches(self._images, torch.full((n_visits,), self._n_dealt - 1))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from, beside the state of the generator."""
+        return {"images": self._images, "n_dealt": self._n_dealt}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from the state of another drawer with the same arguments."""
+        self._images, self._n_dealt = state["images"], state["n_dealt"]
 
     def _advance(self) -> None:
         if self._images is None or self._n_dealt == self._n_batches:

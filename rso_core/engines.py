@@ -56,6 +56,14 @@ class Engine(Protocol):
         """
         ...
 
+    def resumable_every(self, parameter: str, batch_size: int) -> int:
+        """After how many visits of a parameter the engine forgets what it keeps, at least 1.
+
+        Visits that begin at a multiple of it make the same numbers to the last bit in whatever
+        process, as do those that begin with the parameter's first weight.
+        """
+        ...
+
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
         """Mean cross entropy and accuracy of the network on other data; see `evaluation`."""
         ...
@@ -109,6 +117,10 @@ class ReferenceEngine:
             losses=torch.tensor(losses, dtype=torch.float64),
             chosen=torch.tensor(chosen, dtype=torch.int8),
         )
+
+    def resumable_every(self, parameter: str, batch_size: int) -> int:
+        """Every visit: nothing is kept from one to the next."""
+        return 1
 
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
         """See `Engine.evaluate`."""

@@ -1,4 +1,4 @@
-"""The one error that a user's own input can cause."""
+"""The errors that this package raises on purpose."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class InvalidInput(ValueError):  # noqa: N818  (it names what was wrong, as KeyE
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class TrainingDiverged(RuntimeError):  # noqa: N818  (it names what happened)
+    """The loss of a run is no longer a finite number."""
 
 
 def reason(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -21,3 +21,18 @@ def own_torch_state(n_threads: int, seed: int, device: str = "cpu") -> Iterator[
             yield
         finally:
             torch.set_num_threads(threads_before)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Torch's global random state on the CPU and, if it is another, on a device."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(state: Mapping[str, torch.Tensor]) -> None:
+    """Puts back what `random_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

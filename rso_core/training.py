@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -13,14 +13,18 @@ from torch import nn
 
 from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
+from rso_core.errors import TrainingDiverged, reason
 from rso_core.networks import build_network, check_network
 from rso_core.optimizers import Optimizer, ProgressCallback, optimizer_class
-from rso_core.records import CycleOutcome, CycleRecord
+from rso_core.records import CycleOutcome, CycleRecord, LayerRecord
 from rso_core.torch_state import own_torch_state
 
+FORMAT = 1
+"""Of a training's state; raised when an older one can no longer be gone on from."""
 
-class TrainingDiverged(RuntimeError):  # noqa: N818  (it names what happened)
-    """The loss of a run is no longer a finite number."""
+
+class UnusableState(ValueError):  # noqa: N818  (it names what was found)
+    """A state that a training cannot go on from: another training's, or another version's."""
 
 
 def train(
@@ -34,8 +38,27 @@ def train(
 ) -> Iterator[CycleRecord]:
     """Trains one network from its initialisation; yields a record as soon as a cycle is over.
 
+    See `Training`, which has the same arguments, for a run that is to be interrupted and resumed.
+    """
+    training = Training(
+        configuration, data, seed, n_threads=n_threads, device=device, on_progress=on_progress
+    )
+    yield from training
+
+
+class Training:
+    """One training run, which can be left at any time and gone on with in another process.
+
     The same configuration, data, seed and thread count give the same numbers, whatever the
-    process. The caller's thread count and global random state are left as they were.
+    process and however often the run was interrupted. The caller's thread count and global
+    random state are left as they were.
+
+    Example:
+        >>> training = Training(configuration, data, seed=0)
+        >>> for record in training:
+        ...     print(record.cycle, record.test_accuracy)
+        ...     state = training.state_dict()
+        >>> Training(configuration, data, seed=0, state=state).records
 
     Args:
         configuration: what to train.
@@ -44,37 +67,113 @@ def train(
         n_threads: threads that torch and the engine may use.
         device: where to train: `cpu`, or a torch device such as `cuda`.
         on_progress: called a few times a second; what it raises ends the run.
+        state: of a training with the same arguments, from `state_dict`.
+
+    Attributes:
+        records: of all cycles that are over, those before the state included.
 
     Raises:
         InvalidInput: a batch larger than the data, or a network that does not fit it.
-        TrainingDiverged: a loss that is not finite.
+        UnusableState: the state is of another training.
+        TrainingDiverged: while it trains: a loss that is not finite.
     """
-    data = _on_device(data, device)
-    with own_torch_state(n_threads, seed, device):
-        model = fresh_network(configuration, data, seed).to(device)
-        optimizer = optimizer_class(configuration.optimizer)(
-            model,
-            data.train_inputs,
-            data.train_targets,
-            batch_size=configuration.batch_size,
-            cycles=configuration.cycles,
-            options=configuration.options,
-            generator=torch.Generator().manual_seed(seed),
-            on_progress=on_progress,
-        )
-    outcomes = optimizer.run()
-    for cycle in range(1, configuration.cycles + 1):
-        # a generator shares its thread with the caller, so its state is set up for each step
-        with own_torch_state(n_threads, seed * 1_000_003 + cycle, device):
-            outcome = next(outcomes)
-            if not math.isfinite(outcome.training_loss):
-                raise TrainingDiverged(f"the loss in cycle {cycle} is {outcome.training_loss}")
-            record = _evaluated(outcome, optimizer, data)
-            for part, loss in (("validation", record.validation_loss), ("test", record.test_loss)):
-                # a gradient method's own loss is that before its step
-                if loss is not None and not math.isfinite(loss):
-                    raise TrainingDiverged(f"the {part} loss after cycle {cycle} is {loss}")
-        yield record
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        data: Dataset,
+        seed: int,
+        *,
+        n_threads: int = 1,
+        device: str = "cpu",
+        on_progress: ProgressCallback | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self._data = data = _on_device(data, device)
+        self._seed = seed
+        self._n_threads = n_threads
+        self._device = device
+        self.records: list[CycleRecord] = []
+        with own_torch_state(n_threads, seed, device):
+            self._model = fresh_network(configuration, data, seed).to(device)
+            self._optimizer: Optimizer = optimizer_class(configuration.optimizer)(
+                self._model,
+                data.train_inputs,
+                data.train_targets,
+                batch_size=configuration.batch_size,
+                cycles=configuration.cycles,
+                options=configuration.options,
+                generator=torch.Generator().manual_seed(seed),
+                on_progress=on_progress,
+            )
+            if state is not None:
+                self._load(state)
+
+    def __iter__(self) -> Iterator[CycleRecord]:
+        """Trains; yields the record of every cycle that is left as soon as it is over."""
+        outcomes = self._optimizer.run()
+        for cycle in range(len(self.records) + 1, self._configuration.cycles + 1):
+            # a generator shares its thread with the caller, so its state is set up for each step
+            with own_torch_state(self._n_threads, self._seed * 1_000_003 + cycle, self._device):
+                outcome = next(outcomes)
+                record = _evaluated(outcome, self._optimizer, self._data)
+            _check_finite(record)
+            self.records.append(record)
+            yield record
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of now, or of shortly before, from which a training can go on.
+
+        May be asked for between cycles and from within `on_progress`. It holds tensors, numbers,
+        strings, None, and lists and dicts of them, so that `torch.load(weights_only=True)` reads
+        what `torch.save` writes.
+        """
+        return {
+            **self._identity(),
+            "records": [asdict(record) for record in self.records],
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The network's parameters and buffers by name, on the CPU, as copies."""
+        return {name: t.detach().cpu().clone() for name, t in self._model.state_dict().items()}
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "seed": self._seed,
+            "cycles": self._configuration.cycles,
+            "configuration": self._configuration.values(),
+            "n_training_images": len(self._data.train_targets),
+        }
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        for name, own in self._identity().items():
+            if state.get(name) != own:
+                raise UnusableState(f"its '{name}' is {state.get(name)!r}, not {own!r}")
+        try:
+            self._optimizer.load_state_dict(state["optimizer"])
+            self.records = [_record(fields) for fields in state["records"]]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UnusableState(reason(error)) from error
+
+
+def _record(state: Mapping[str, Any]) -> CycleRecord:
+    layers = tuple(LayerRecord(**layer) for layer in state["layers"])
+    return CycleRecord(**{**state, "layers": layers})
+
+
+def _check_finite(record: CycleRecord) -> None:
+    """A gradient method's own loss is that before its step, so it may have gone astray after it."""
+    losses = {
+        f"loss in cycle {record.cycle}": record.training_loss,
+        f"validation loss after cycle {record.cycle}": record.validation_loss,
+        f"test loss after cycle {record.cycle}": record.test_loss,
+    }
+    for where, loss in losses.items():
+        if loss is not None and not math.isfinite(loss):
+            raise TrainingDiverged(f"the {where} is {loss}")
 
 
 def fresh_network(configuration: Configuration, data: Dataset, seed: int) -> nn.Module:

@@ -12,7 +12,7 @@ from rso_core.initialisation import is_normalisation
 from rso_core.sigma import layer_sigmas
 
 if TYPE_CHECKING:
-    from rso_core.optimizers.rso import RSOOptions
+    from rso_core.optimizers.rso_options import RSOOptions
 
 
 @dataclass(frozen=True, slots=True)

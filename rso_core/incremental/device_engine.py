@@ -79,6 +79,10 @@ class DeviceEngine:
             self._known = ParameterState(self._parameters)
         return visits
 
+    def resumable_every(self, parameter: str, batch_size: int) -> int:
+        """Only at a parameter's first weight: a new session would capture its steps anew."""
+        return self._parameters[parameter].numel()
+
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
         """See `Engine.evaluate`."""
         return evaluate(self._model, inputs, targets)

@@ -20,9 +20,15 @@ from rso_core.incremental.last_linear_session import (
 )
 from rso_core.incremental.parameter_state import ParameterState
 from rso_core.incremental.session import Arena, Session, Threads, Workplace
+from rso_core.incremental.work import visits_within
 
 DEFAULT_MEMORY_BYTES = 6 * 2**30
 """What an engine keeps of the batches at most, if nothing else is said."""
+
+
+RESUMABLE_FLOP = 2e12
+"""A parameter with more work to do than this, half a minute's, is visited in parts: what is kept
+is made anew for each, so that a run can be resumed between them."""
 
 
 class IncrementalEngine:
@@ -89,6 +95,10 @@ class IncrementalEngine:
         self._known = ParameterState(self._parameters)
         return Visits(losses=torch.from_numpy(losses), chosen=torch.from_numpy(chosen))
 
+    def resumable_every(self, parameter: str, batch_size: int) -> int:
+        """See `Engine.resumable_every`; depends on the network and the batch size alone."""
+        return visits_within(self._workplace.graph, parameter, batch_size, RESUMABLE_FLOP)
+
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
         """As `rso_core.evaluation.evaluate`, of the engine's model."""
         keeps_statistics = all(
@@ -106,6 +116,7 @@ class IncrementalEngine:
             self._session is not None
             and (parameter, first_weight) == (self._parameter, self._next_weight)
             and batches is self._batches
+            and first_weight % self.resumable_every(parameter, batches.batch_size) != 0
             and self._known.is_of(self._parameters)
         )
         if not goes_on:

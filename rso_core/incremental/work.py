@@ -50,6 +50,12 @@ def cycle_flop(
     return float(total)
 
 
+def visits_within(graph: NetworkGraph, parameter: str, batch_size: int, flop: float) -> int:
+    """How many visits of a parameter take no more than so many operations, but at least 1."""
+    a_visit = N_CANDIDATES * batch_size * candidate_work(graph, parameter).flop
+    return max(1, int(flop / a_visit))
+
+
 def candidate_work(graph: NetworkGraph, parameter: str) -> Work:
     """What one candidate of one weight takes for an image, from the visited channel to the loss.
 

@@ -14,13 +14,22 @@ from pydantic import BaseModel
 
 from rso_core.errors import InvalidInput, nearest
 from rso_core.optimizers.interface import Optimizer, ProgressCallback
-from rso_core.optimizers.rso import RSO, RSOOptions
+from rso_core.optimizers.rso import RSO
+from rso_core.optimizers.rso_options import RSOOptions
 from rso_core.optimizers.sgd import SGD, Adam, AdamOptions, SGDOptions
 from rso_core.references import resolve
 
 OPTIMIZERS: Mapping[str, type[Optimizer]] = MappingProxyType({"rso": RSO, "sgd": SGD, "adam": Adam})
 
-_MEMBERS = ("Options", "n_visits", "run", "prepare_evaluation_", "evaluate")
+_MEMBERS = (
+    "Options",
+    "n_visits",
+    "run",
+    "state_dict",
+    "load_state_dict",
+    "prepare_evaluation_",
+    "evaluate",
+)
 
 
 def optimizer_class(name: str, field: str = "optimizer") -> type[Optimizer]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol
 
 import torch
 from pydantic import BaseModel
@@ -45,7 +45,22 @@ class Optimizer(Protocol):
         ...
 
     def run(self) -> Iterator[CycleOutcome]:
-        """Trains; yields the outcome of every cycle as soon as it is over."""
+        """Trains; yields the outcome of every cycle that is left as soon as it is over."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a new optimiser needs to go on from here, or from shortly before, exactly.
+
+        May be asked for between cycles and from within `on_progress`. Holds tensors, numbers,
+        strings, None, and lists and dicts of them; the tensors are copies.
+        """
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over the state of an optimiser with the same arguments; before `run`.
+
+        `run` then goes on where that one was: with the cycle that it was in, or the next.
+        """
         ...
 
     def prepare_evaluation_(self) -> None:

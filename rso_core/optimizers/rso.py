@@ -2,96 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel
 from torch import nn
 
-from rso_core.batches import BatchDrawer, Drawing
-from rso_core.engine_choice import EngineName, build_engine
+from rso_core.batches import BatchDrawer
+from rso_core.engine_choice import build_engine
 from rso_core.engines import KEEP, Visits
+from rso_core.errors import TrainingDiverged
 from rso_core.evaluation import set_batch_norm_statistics_
-from rso_core.initialisation import Initialisation, initialise_
+from rso_core.initialisation import initialise_
 from rso_core.optimizers.interface import (
     PROGRESS_INTERVAL_S,
     ProgressCallback,
     check_batch_size,
 )
+from rso_core.optimizers.rso_options import RSOOptions
 from rso_core.records import CycleOutcome, LayerRecord, Progress
-from rso_core.sigma import (
-    Annealing,
-    Sampler,
-    SigmaRule,
-    annealing_factor,
-    draw_deltas,
-)
+from rso_core.sigma import annealing_factor, draw_deltas
+from rso_core.torch_state import random_state, set_random_state
 from rso_core.visited_layers import VisitedLayer, visited_layers
 
 EVALUATION_STATISTICS_IMAGES = 2000
 """Size of the training batch that sets the moving statistics before an evaluation (authors)."""
-
-
-class RSOOptions(BaseModel):
-    """The options of RSO; each default is the paper's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    perturbation_std: float = Field(default=1.0, gt=0, description="Factor on sigma.")
-    initialisation: Initialisation = Field(
-        default="he",
-        description="he: by fan-in; glorot: uniform, zero biases; model: as torch made it.",
-    )
-    sigma: SigmaRule | float = Field(
-        default="he", description="he: by fan-in; pooled: the STMOZOO notebook's rule; or a number."
-    )
-    batch_norm_sigma: float = Field(
-        default=0.167,
-        gt=0,
-        description="Sigma of scales and shifts (the authors' code); not for pooled.",
-    )
-    sampler: Sampler = Field(default="normal", description="Distribution of the perturbations.")
-    annealing: Annealing = Field(default="paper", description="Schedule by which sigma falls.")
-    final_fraction: float = Field(
-        default=0.1, ge=0, le=1, description="What is left of sigma at the end of the annealing."
-    )
-    layer_order: Literal["last_to_first", "first_to_last"] = Field(
-        default="last_to_first", description="Order in which a cycle visits the layers."
-    )
-    visit_biases: bool = Field(default=True, description="Whether biases are visited.")
-    visit_batch_norm: bool = Field(
-        default=True, description="Whether scales and shifts are visited."
-    )
-    weight_decay: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="w becomes w (1 - weight_decay) at every visit (authors: 1e-4).",
-    )
-    batch_drawing: Drawing = Field(
-        default="fresh", description="A fresh batch for every weight, or one of the coarser ways."
-    )
-
-    engine: EngineName = Field(
-        default="auto",
-        description="What visits the weights; all make the same decisions. auto: incremental "
-        "where it knows the network, else reference: plain forward passes.",
-    )
-    engine_memory_gib: float = Field(
-        default=6.0,
-        gt=0,
-        description="What the incremental engine may keep of the batches, in GiB; "
-        "with less it is slower.",
-    )
-
-    @field_validator("sigma")
-    @classmethod
-    def _positive_sigma(cls, sigma: SigmaRule | float) -> SigmaRule | float:
-        if isinstance(sigma, float) and sigma <= 0:
-            raise ValueError(f"must be he, pooled or a number of more than 0, got {sigma}")
-        return sigma
 
 
 class RSO:
@@ -116,6 +55,7 @@ class RSO:
 
     Raises:
         InvalidInput: a batch larger than the data, or a model with nothing to visit.
+        TrainingDiverged: in `run`: the loss of a weight that is kept is not finite.
     """
 
     Options: ClassVar[type[BaseModel]] = RSOOptions
@@ -155,6 +95,8 @@ class RSO:
             n_threads=torch.get_num_threads(),
             memory_bytes=int(options.engine_memory_gib * 2**30),
         )
+        self._cycle = _Cycle(1)
+        self._resumable = self._state(self._draws())
 
     @staticmethod
     def n_visits(model: nn.Module, options: BaseModel) -> int:
@@ -164,77 +106,153 @@ class RSO:
 
     def run(self) -> Iterator[CycleOutcome]:
         """Visits every weight once a cycle; yields what happened after each cycle."""
-        for cycle in range(1, self._cycles + 1):
-            yield self._cycle(cycle)
+        while self._cycle.number <= self._cycles:
+            outcome = self._finish_cycle()
+            self._cycle = _Cycle(outcome.cycle + 1)
+            self._resumable = self._state(self._draws())
+            yield outcome
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Optimizer.state_dict`; that of the last visit at which the engine can begin."""
+        return self._resumable
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Optimizer.load_state_dict`."""
+        self._model.load_state_dict(state["model"])
+        self._generator.set_state(state["generator"])
+        self._batches.load_state_dict(state["batches"])
+        records = [LayerRecord(**record) for record in state["cycle"]["records"]]
+        self._cycle = _Cycle(**{**state["cycle"], "records": records})
+        self._resumable = dict(state)
 
     def prepare_evaluation_(self) -> None:
         """Sets the model's moving batch statistics from the first training images."""
         set_batch_norm_statistics_(self._model, self._inputs[:EVALUATION_STATISTICS_IMAGES])
+        if self._cycle.n_visited == 0:
+            self._resumable = self._state(self._draws())
 
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
         """Mean cross entropy (nats) and accuracy of the model; see `rso_core.evaluation`."""
         return self._engine.evaluate(inputs, targets)
 
-    def _cycle(self, cycle: int) -> CycleOutcome:
-        started = time.perf_counter()
+    def _draws(self) -> dict[str, Any]:
+        """The state of all that is drawn."""
+        return {"generator": self._generator.get_state(), "batches": self._batches.state_dict()}
+
+    def _state(self, draws: dict[str, Any]) -> dict[str, Any]:
+        """The state now, with that of the draws at the first weight of the layer in hand."""
+        return {
+            "model": copy.deepcopy(self._model.state_dict()),
+            **draws,
+            "random": random_state(self._inputs.device),
+            "cycle": asdict(self._cycle),
+        }
+
+    def _finish_cycle(self) -> CycleOutcome:
+        cycle = self._cycle
+        started = time.perf_counter() - cycle.seconds
         options = self._options
         factor = options.perturbation_std * annealing_factor(
-            options.annealing, options.final_fraction, cycle, self._cycles
+            options.annealing, options.final_fraction, cycle.number, self._cycles
         )
-        progress = _ProgressClock(cycle, sum(x.n_weights for x in self._layers), self._on_progress)
-        self._batches.start_cycle()
-        records, loss_sum = [], 0.0
-        for layer in self._layers:
-            record, layer_loss_sum = self._visit_layer(layer, factor, progress)
-            records.append(record)
-            loss_sum += layer_loss_sum
-        n_visited = sum(record.n_visited for record in records)
+        n_total = sum(layer.n_weights for layer in self._layers)
+        progress = _ProgressClock(cycle, n_total, self._on_progress)
+        if cycle.n_visited == 0:
+            self._batches.start_cycle()
+        else:  # a network may draw random numbers
+            set_random_state(self._resumable["random"])
+        for layer in self._layers[len(cycle.records) :]:
+            self._visit_layer(layer, layer.sigma * factor, progress, started)
         return CycleOutcome(
-            cycle=cycle,
-            training_loss=loss_sum / n_visited,
-            n_visited=n_visited,
-            n_accepted=sum(record.n_accepted for record in records),
-            n_images_passed=3 * self._batch_size * n_visited,
+            cycle=cycle.number,
+            training_loss=cycle.loss_sum / cycle.n_visited,
+            n_visited=cycle.n_visited,
+            n_accepted=sum(record.n_accepted for record in cycle.records),
+            n_images_passed=3 * self._batch_size * cycle.n_visited,
             training_s=time.perf_counter() - started,
-            layers=tuple(records),
+            layers=tuple(cycle.records),
         )
 
     def _visit_layer(
-        self, layer: VisitedLayer, factor: float, progress: _ProgressClock
-    ) -> tuple[LayerRecord, float]:
-        """Visits all weights of a tensor; returns its record and the sum of the chosen losses."""
-        options = self._options
-        sigma = layer.sigma * factor
+        self, layer: VisitedLayer, sigma: float, progress: _ProgressClock, started: float
+    ) -> None:
+        """Visits all weights of a tensor that are left; notes how it went in the cycle."""
+        cycle, options = self._cycle, self._options
+        draws = self._draws()
         batches = self._batches.layer(layer.n_weights)
         deltas = draw_deltas(options.sampler, sigma, layer.n_weights, self._generator)
-        chosen_losses = torch.empty(layer.n_weights, dtype=torch.float64)
-        n_accepted = first = 0
-        while first < layer.n_weights:
+        n_resumable = self._engine.resumable_every(layer.name, self._batch_size)
+        while (first := len(cycle.chosen_losses)) < layer.n_weights:
+            if first % n_resumable == 0 and cycle.n_visited > 0:
+                cycle.seconds = time.perf_counter() - started
+                self._resumable = self._state(draws)
+            n_at_once = min(progress.n_at_once, n_resumable - first % n_resumable)
             visits: Visits = self._engine.visit_(
                 layer.name,
                 first,
-                deltas[first : first + progress.n_at_once],
+                deltas[first : first + n_at_once],
                 batches,
                 decay=1.0 - options.weight_decay,
             )
-            end = first + len(visits.chosen)
-            n_accepted += int((visits.chosen != KEEP).sum())
-            chosen_losses[first:end] = visits.chosen_losses()
-            progress.advance(end - first)
-            first = end
+            cycle.add(visits, layer.name)
+            progress.advance(len(visits.chosen))
+        cycle.end_layer(layer, sigma)
+
+
+@dataclass(slots=True)
+class _Cycle:
+    """How far a cycle has come."""
+
+    number: int
+    """From 1."""
+    records: list[LayerRecord] = field(default_factory=list)
+    """Of the layers that are done."""
+    loss_sum: float = 0.0
+    """Of the chosen candidates, over the layers that are done."""
+    chosen_losses: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.float64))
+    """[n] float64: of the visits to the layer in hand."""
+    n_accepted: int = 0
+    """Of these."""
+    seconds: float = 0.0
+    """That it took until it was last resumable."""
+
+    @property
+    def n_visited(self) -> int:
+        """Weights visited so far."""
+        return sum(record.n_visited for record in self.records) + len(self.chosen_losses)
+
+    def add(self, visits: Visits, layer: str) -> None:
+        """Notes visits to the layer in hand.
+
+        Raises:
+            TrainingDiverged: a loss that is not finite.
+        """
+        losses = visits.chosen_losses()
+        if not (finite := losses.isfinite()).all():
+            position = int(finite.int().argmin())
+            raise TrainingDiverged(
+                f"the loss in cycle {self.number} is {losses[position].item()} "
+                f"at weight {len(self.chosen_losses) + position} of {layer}"
+            )
+        self.n_accepted += int((visits.chosen != KEEP).sum())
+        self.chosen_losses = torch.cat([self.chosen_losses, losses])
+
+    def end_layer(self, layer: VisitedLayer, sigma: float) -> None:
+        """Closes the layer in hand."""
+        n_visited = len(self.chosen_losses)
+        self.records.append(LayerRecord(layer.name, n_visited, self.n_accepted, sigma))
         # summed at once: how many visits the engine is handed at a time depends on the clock
-        loss_sum = chosen_losses.sum().item()
-        return LayerRecord(layer.name, layer.n_weights, n_accepted, sigma), loss_sum
+        self.loss_sum += self.chosen_losses.sum().item()
+        self.chosen_losses, self.n_accepted = self.chosen_losses[:0], 0
 
 
 class _ProgressClock:
     """Says how many visits to hand to the engine at once, so that progress is seen in time."""
 
-    def __init__(self, cycle: int, n_total: int, on_progress: ProgressCallback | None) -> None:
+    def __init__(self, cycle: _Cycle, n_total: int, on_progress: ProgressCallback | None) -> None:
         self._cycle = cycle
         self._n_total = n_total
         self._on_progress = on_progress
-        self._n_done = 0
         self._last = time.perf_counter()
         self.n_at_once = 1
 
@@ -242,7 +260,6 @@ class _ProgressClock:
         now = time.perf_counter()
         seconds_a_visit = (now - self._last) / n_visits
         self._last = now
-        self._n_done += n_visits
         self.n_at_once = max(1, int(PROGRESS_INTERVAL_S / max(seconds_a_visit, 1e-7)))
         if self._on_progress is not None:
-            self._on_progress(Progress(self._cycle, self._n_done, self._n_total))
+            self._on_progress(Progress(self._cycle.number, self._cycle.n_visited, self._n_total))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
-from rso_core.errors import InvalidInput
+from rso_core.errors import InvalidInput, TrainingDiverged
 from rso_core.evaluation import evaluate, module_modes_restored
 from rso_core.initialisation import Initialisation, initialise_
 from rso_core.optimizers.interface import (
@@ -22,6 +25,7 @@ from rso_core.optimizers.interface import (
     check_batch_size,
 )
 from rso_core.records import CycleOutcome, Progress
+from rso_core.torch_state import random_state, set_random_state
 
 
 class GradientOptions(BaseModel):
@@ -68,6 +72,9 @@ class _GradientDescent(ABC):
     """Epochs over shuffled mini-batches; the arguments are those of `RSO`.
 
     The last batch of an epoch may be smaller than the others.
+
+    Raises:
+        TrainingDiverged: in `run`: the loss of a batch is not finite.
     """
 
     Options: ClassVar[type[BaseModel]]
@@ -100,6 +107,8 @@ class _GradientDescent(ABC):
         self._optimizer = self._torch_optimizer(options)
         n_batches = -(-len(targets) // batch_size)
         self._scheduler = _scheduler(self._optimizer, options, n_batches, cycles)
+        self._epoch = _Epoch(1, generator.get_state())
+        self._random: Mapping[str, torch.Tensor] | None = None
 
     @abstractmethod
     def _torch_optimizer(self, options: GradientOptions) -> torch.optim.Optimizer: ...
@@ -111,8 +120,30 @@ class _GradientDescent(ABC):
 
     def run(self) -> Iterator[CycleOutcome]:
         """Passes over the data once a cycle; yields what happened after each."""
-        for cycle in range(1, self._cycles + 1):
-            yield self._cycle(cycle)
+        while self._epoch.number <= self._cycles:
+            outcome = self._finish_epoch()
+            self._epoch = _Epoch(outcome.cycle + 1, self._generator.get_state())
+            yield outcome
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Optimizer.state_dict`."""
+        return copy.deepcopy(
+            {
+                "model": self._model.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "scheduler": self._scheduler.state_dict(),
+                "random": random_state(self._inputs.device),
+                "epoch": asdict(self._epoch),
+            }
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `Optimizer.load_state_dict`."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scheduler.load_state_dict(state["scheduler"])
+        self._epoch = _Epoch(**state["epoch"])
+        self._random = state["random"]
 
     def prepare_evaluation_(self) -> None:  # noqa: B027  (doing nothing is the behaviour)
         """Nothing: the moving statistics were kept up during training."""
@@ -121,23 +152,33 @@ class _GradientDescent(ABC):
         """Mean cross entropy (nats) and accuracy of the model; see `rso_core.evaluation`."""
         return evaluate(self._model, inputs, targets)
 
-    def _cycle(self, cycle: int) -> CycleOutcome:
-        started = last_progress = time.perf_counter()
-        n_images = len(self._targets)
+    def _finish_epoch(self) -> CycleOutcome:
+        epoch, n_images = self._epoch, len(self._targets)
+        last_progress = time.perf_counter()
+        started = last_progress - epoch.seconds
+        self._generator.set_state(epoch.generator)
         order = torch.randperm(n_images, generator=self._generator).to(self._inputs.device)
         batches = torch.split(order, self._batch_size)
-        loss_sum = 0.0
+        if epoch.n_batches > 0 and self._random is not None:  # dropout draws random numbers
+            set_random_state(self._random)
         with module_modes_restored(self._model):
             self._model.train()
-            for batch_index, images in enumerate(batches):
-                loss_sum += self._step(images) * len(images)
+            for images in batches[epoch.n_batches :]:
+                loss = self._step(images)
+                if not math.isfinite(loss):
+                    raise TrainingDiverged(
+                        f"the loss in cycle {epoch.number} is {loss} "
+                        f"at batch {epoch.n_batches + 1} of {len(batches)}"
+                    )
+                epoch.loss_sum += loss * len(images)
+                epoch.n_batches += 1
                 now = time.perf_counter()
                 if self._on_progress is not None and now - last_progress > PROGRESS_INTERVAL_S:
-                    last_progress = now
-                    self._on_progress(Progress(cycle, batch_index + 1, len(batches)))
+                    last_progress, epoch.seconds = now, now - started
+                    self._on_progress(Progress(epoch.number, epoch.n_batches, len(batches)))
         return CycleOutcome(
-            cycle=cycle,
-            training_loss=loss_sum / n_images,
+            cycle=epoch.number,
+            training_loss=epoch.loss_sum / n_images,
             n_visited=0,
             n_accepted=0,
             n_images_passed=n_images,
@@ -153,6 +194,22 @@ class _GradientDescent(ABC):
         self._optimizer.step()
         self._scheduler.step()
         return loss.item()
+
+
+@dataclass(slots=True)
+class _Epoch:
+    """How far an epoch has come."""
+
+    number: int
+    """From 1."""
+    generator: torch.Tensor
+    """The generator's state at its beginning, from which the order of the images is drawn."""
+    n_batches: int = 0
+    """Of it that are done."""
+    loss_sum: float = 0.0
+    """Over their images."""
+    seconds: float = 0.0
+    """That it took until progress was last told."""
 
 
 class SGD(_GradientDescent):

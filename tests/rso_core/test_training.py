@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from rso_core.datasets import DataOptions, Dataset, load_dataset
 from rso_core.errors import InvalidInput
 from rso_core.optimizers import OPTIMIZERS
 from rso_core.records import CycleRecord, Progress
-from rso_core.training import TrainingDiverged, fresh_network, train
+from rso_core.training import Training, TrainingDiverged, fresh_network, train
 
 SUBPROCESS = """
 import json, sys
@@ -46,6 +47,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / f"{name}.py").write_text(
         textwrap.dedent(
             """
+            import copy
             import torch
             from pydantic import BaseModel, ConfigDict
             from torch import nn
@@ -89,20 +91,28 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 def __init__(self, model, inputs, targets, *, batch_size, cycles, options,
                              generator, on_progress=None):
                     self.model, self.inputs, self.targets = model, inputs, targets
-                    self.cycles, self.step = cycles, options.step
+                    self.cycle, self.cycles, self.step = 0, cycles, options.step
 
                 @staticmethod
                 def n_visits(model, options):
                     return 0
 
+                def state_dict(self):
+                    return {"cycle": self.cycle, "model": copy.deepcopy(self.model.state_dict())}
+
+                def load_state_dict(self, state):
+                    self.cycle = state["cycle"]
+                    self.model.load_state_dict(state["model"])
+
                 def run(self):
                     parameters = list(self.model.parameters())
-                    for cycle in range(1, self.cycles + 1):
+                    while self.cycle < self.cycles:
                         loss = functional.cross_entropy(self.model(self.inputs), self.targets)
                         with torch.no_grad():
                             for p, g in zip(parameters, torch.autograd.grad(loss, parameters)):
                                 p -= self.step * g.sign()
-                        yield CycleOutcome(cycle, loss.item(), 0, 0, len(self.targets), 0.0)
+                        self.cycle += 1
+                        yield CycleOutcome(self.cycle, loss.item(), 0, 0, len(self.targets), 0.0)
 
                 def prepare_evaluation_(self):
                     pass
@@ -328,8 +338,22 @@ def test_a_record_is_there_as_soon_as_its_cycle_is_over(
 
 def test_a_run_that_diverges_is_ended(small_data: Dataset) -> None:
     configuration = _configuration("sgd", learning_rate=1e30, cycles=9)
-    with pytest.raises(TrainingDiverged, match=r"^the loss in cycle \d is (nan|inf)$"):
+    where = r"^the loss in cycle 1 is (nan|inf) at batch \d of 4$"
+    with pytest.raises(TrainingDiverged, match=where):
         _records(configuration, small_data)
+
+
+@pytest.mark.parametrize("engine", ["incremental", "reference"])
+def test_a_weight_that_is_kept_at_no_finite_loss_ends_the_run(
+    small_data: Dataset, engine: str
+) -> None:
+    inputs = small_data.train_inputs.clone()
+    inputs[5] = float("nan")
+    broken = replace(small_data, train_inputs=inputs)
+    configuration = _configuration("rso", engine=engine)
+    where = r"^the loss in cycle 1 is nan at weight [0-3] of linear\d?\.(weight|bias)$"
+    with pytest.raises(TrainingDiverged, match=where):
+        _records(configuration, broken)
 
 
 def test_a_run_whose_last_step_destroys_the_network_gives_no_record(small_data: Dataset) -> None:
@@ -405,6 +429,10 @@ def test_a_users_optimiser_trains(small_data: Dataset, own_code: str) -> None:
     records = list(train(configuration, small_data, 0))
     assert records[-1].training_loss < 0.5 * records[0].training_loss
     assert records[-1].test_accuracy > 0.8
+    training = Training(configuration, small_data, 0)
+    assert [record.cycle for record in itertools.islice(training, 7)] == [*range(1, 8)]
+    resumed = Training(configuration, small_data, 0, state=training.state_dict())
+    assert [r.test_loss for r in resumed] == [r.test_loss for r in records[7:]]
 
 
 @pytest.mark.parametrize("attribute", ["Half", "dropout", "SignDescentOptions"])
@@ -413,8 +441,8 @@ def test_a_users_class_that_is_no_optimiser_is_refused(own_code: str, attribute:
     with pytest.raises(InvalidInput) as caught:
         _configuration(name)
     assert str(caught.value) == (
-        "'optimizer' must name a class with Options, n_visits, run, prepare_evaluation_ "
-        "and evaluate "
+        "'optimizer' must name a class with Options, n_visits, run, state_dict, "
+        "load_state_dict, prepare_evaluation_ and evaluate "
         f"(see rso_core.optimizers.Optimizer), got '{name}'"
     )
 
