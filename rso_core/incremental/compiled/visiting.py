@@ -180,10 +180,8 @@ def _set_variants(integers: Any, floats: Any, first: int, end: int, thread: int)
     _clear_variants(integers, floats, thread)
     integers[integers[IS_UPDATE] + thread] = 1
     variant = thread * N_VARIANTS + 1
-    integers[integers[CHANGE_FIRST] + variant], integers[integers[CHANGE_END] + variant] = (
-        first,
-        end,
-    )
+    integers[integers[CHANGE_FIRST] + variant] = first
+    integers[integers[CHANGE_END] + variant] = end
     if integers[NORM_COLUMN] >= 0:  # a batch norm's scale and shift are already those of now
         scale = integers[CHANGE_SCALE] + 2 * thread * N_VARIANTS + integers[NORM_COLUMN]
         for position in range(first, end):
