@@ -86,13 +86,18 @@ class IncrementalEngine:
         decay: float,
     ) -> Visits:
         """See `Engine.visit_`."""
-        session = self._session_for(parameter, first_weight, batches)
-        end = first_weight + len(deltas)
-        losses, chosen = session.visit(
-            first_weight, deltas.numpy(), batches.drawn[first_weight:end].numpy(), decay
-        )
-        self._next_weight = end
-        self._known = ParameterState(self._parameters)
+        every = self.resumable_every(parameter, batches.batch_size)
+        first, end = first_weight, first_weight + len(deltas)
+        parts = []
+        while first < end:
+            stop = min(end, first - first % every + every)
+            session = self._session_for(parameter, first, batches, first % every == 0)
+            visited = slice(first - first_weight, stop - first_weight)
+            drawn = batches.drawn[first:stop].numpy()
+            parts.append(session.visit(first, deltas[visited].numpy(), drawn, decay))
+            self._next_weight = first = stop
+            self._known = ParameterState(self._parameters)
+        losses, chosen = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Visits(losses=torch.from_numpy(losses), chosen=torch.from_numpy(chosen))
 
     def resumable_every(self, parameter: str, batch_size: int) -> int:
@@ -110,13 +115,15 @@ class IncrementalEngine:
             return evaluate(self._model, inputs, targets)
         return evaluate_compiled(self._workplace, self._model, inputs, targets)
 
-    def _session_for(self, parameter: str, first_weight: int, batches: Batches) -> Session:
+    def _session_for(
+        self, parameter: str, first_weight: int, batches: Batches, begins_anew: bool
+    ) -> Session:
         """The session that goes on, or a new one where anything has changed."""
         goes_on = (
-            self._session is not None
+            not begins_anew
+            and self._session is not None
             and (parameter, first_weight) == (self._parameter, self._next_weight)
             and batches is self._batches
-            and first_weight % self.resumable_every(parameter, batches.batch_size) != 0
             and self._known.is_of(self._parameters)
         )
         if not goes_on:

@@ -186,11 +186,13 @@ class RSO:
             if first % n_resumable == 0 and cycle.n_visited > 0:
                 cycle.seconds = time.perf_counter() - started
                 self._resumable = self._state(draws)
-            n_at_once = min(progress.n_at_once, n_resumable - first % n_resumable)
+            end = first + progress.n_at_once
+            if end - end % n_resumable > first:  # a visit at which the engine can begin
+                end -= end % n_resumable
             visits: Visits = self._engine.visit_(
                 layer.name,
                 first,
-                deltas[first : first + n_at_once],
+                deltas[first:end],
                 batches,
                 decay=1.0 - options.weight_decay,
             )

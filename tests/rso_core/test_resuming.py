@@ -143,7 +143,9 @@ def test_a_run_may_be_interrupted_again_and_again(
         data = _noise(seed)
         configuration = _configuration("rso", _EVERYTHING, batch_drawing=drawing)
         undisturbed = Training(configuration, data, seed)
-        list(undisturbed)
+        with pytest.MonkeyPatch.context() as all_at_once:  # the others visit one by one
+            all_at_once.setattr(rso_module, "PROGRESS_INTERVAL_S", 1e9)
+            list(undisturbed)
         state: dict[str, Any] | None = None
         for place in places:
             states = _States(configuration, data, seed, state).at_progress

@@ -16,7 +16,7 @@ from torch.nn import functional
 from rso_core.datasets import Dataset
 from rso_core.engines import KEEP, ReferenceEngine, Visits
 from rso_core.errors import InvalidInput
-from rso_core.optimizers import RSO, RSOOptions
+from rso_core.optimizers import RSO, ProgressCallback, RSOOptions
 from rso_core.records import CycleOutcome, Progress
 
 _CYCLES = 2
@@ -31,6 +31,7 @@ def _rso(
     cycles: int = _CYCLES,
     batch_size: int = _BATCH_SIZE,
     seed: int = 0,
+    on_progress: ProgressCallback | None = None,
 ) -> list[CycleOutcome]:
     rso = RSO(
         network,
@@ -40,6 +41,7 @@ def _rso(
         cycles=cycles,
         options=options,
         generator=torch.Generator().manual_seed(seed),
+        on_progress=on_progress,
     )
     return list(rso.run())
 
@@ -300,6 +302,21 @@ def test_how_many_visits_an_engine_is_handed_at_a_time_changes_nothing(
     all_at_once, same_weights = run(1e9)
     assert one_by_one == all_at_once
     assert all(torch.equal(weights[name], same_weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize("engine", ["incremental", "reference"])
+def test_an_engine_is_handed_many_visits_at_a_time(
+    small_network: nn.Module, small_data: Dataset, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rso_core.optimizers.rso.PROGRESS_INTERVAL_S", 1e9)
+    told: list[Progress] = []
+    options = RSOOptions(engine=engine)
+    (outcome,) = _rso(
+        small_network, small_data, options, batch_size=20, cycles=1, on_progress=told.append
+    )
+    # the first visit, whose pace is not known, the rest of its layer, and each layer after it
+    assert len(told) == len(outcome.layers) + 1
+    assert told[-1].n_done == outcome.n_visited
 
 
 def _without_times(outcomes: list[CycleOutcome]) -> list[CycleOutcome]:

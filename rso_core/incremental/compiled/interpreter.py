@@ -186,9 +186,10 @@ def _set_scales(
             change = integers[CHANGE_SCALE] + 2 * (thread * N_VARIANTS + variant)
             gamma += float(floats[change])
             beta += float(floats[change + 1])
-        scale = gamma / np.sqrt(variance + epsilon)
-        floats[target + 2 * c] = np.float32(scale)
-        floats[target + 2 * c + 1] = np.float32(beta - mean * scale)
+        scale = np.float32(gamma / np.sqrt(variance + epsilon))
+        floats[target + 2 * c] = scale
+        # of the rounded scale, whose error a mean far from zero would make much of
+        floats[target + 2 * c + 1] = np.float32(beta - mean * np.float64(scale))
 
 
 @merged

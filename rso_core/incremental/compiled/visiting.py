@@ -68,7 +68,7 @@ def visit_weights(
     n_variants = first_candidate + 3
     first_tile, end_tile = tiles_of(integers, thread, n_threads)
     # batch norms need all tiles before the next step; without them each tile goes through all
-    # steps while it is in the cache
+    # steps while it is in the cache; a thread without tiles has to meet the others all the same
     n_at_once = 1 if integers[IS_TILEWISE] == 1 else max(end_tile - first_tile, 1)
     for position in range(len(deltas)):
         weight, batch = first_weight + position, drawn[position]
