@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from analysis.attempts import interruptions
     from analysis.comparisons import (
         best_configurations,
         compare,
@@ -38,6 +39,7 @@ __all__ = [
     "cost",
     "effect_of",
     "failures",
+    "interruptions",
     "load",
     "optimizers_by_architecture_and_batch_size",
     "write_report",
@@ -49,6 +51,7 @@ _MODULES = {
     "SweepMetadata": "analysis.run_folder",
     "Table": "analysis.tables",
     "UnreadableRunFolder": "analysis.run_folder",
+    "interruptions": "analysis.attempts",
     "load": "analysis.frames",
     "write_report": "analysis.report",
 }

@@ -12,6 +12,7 @@ import vl_convert
 
 from analysis import comparisons
 from analysis.curves import accepted_curves, accuracy_curves
+from analysis.escaping import printable_text
 from analysis.frames import Frames
 from analysis.wording import optimizer_label
 
@@ -105,6 +106,7 @@ def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
 
 def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.FacetChart | alt.ConcatChart:
     """Test accuracy against a column of `accuracy_curves`; a panel for each network."""
+    curves = _printable(curves, ["architecture", "optimizer", "setting"])
     names = [optimizer_label(name) for name in comparisons.optimizers(curves)]
     curves = curves.assign(optimizer=curves["optimizer"].map(optimizer_label))
     position = _position(curves[x], x, x_title)
@@ -145,6 +147,7 @@ def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.FacetChart
 
 def accepted_chart(layers: pd.DataFrame) -> alt.FacetChart | alt.ConcatChart:
     """Accepted share of visits by layer over the cycles; a panel for each network."""
+    layers = _printable(layers, ["architecture", "layer"])
     panels = []
     for architecture in comparisons.architectures(layers):
         own = layers[layers["architecture"] == architecture]
@@ -223,6 +226,10 @@ def theme(dark: bool) -> dict[str, Any]:
             "ordinal": {"scheme": "viridis", "extent": [0.25, 1.0] if dark else [0.0, 0.85]},
         },
     }
+
+
+def _printable(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    return frame.assign(**{name: frame[name].map(printable_text) for name in columns})
 
 
 def _points(base: alt.Chart, curves: pd.DataFrame) -> list[alt.Chart]:

@@ -1,4 +1,4 @@
-"""Run folders as four tidy pandas frames: trials, runs, cycles and layers.
+"""Run folders as tidy pandas frames: trials, runs, cycles, layers, attempts and drivers.
 
 `COLUMNS` says what each frame holds. Text is `string`, whole numbers are `Int64` (missing: NA),
 the rest `float64` (missing: NaN). Accuracies are shares of 1, losses nats.
@@ -8,103 +8,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.run_folder import Row, RunFolder, SweepMetadata, read_run_folder
-
-_Columns = Mapping[str, tuple[str, str]]
-
-_IDENTITY: _Columns = {
-    "sweep": ("string", "the sweep's name"),
-    "trial": ("Int64", "Optuna's number of the trial"),
-}
-_RUN_IDENTITY: _Columns = {
-    **_IDENTITY,
-    "run": ("string", "the run's name, unique within its sweep"),
-    "seed": ("Int64", "the seed of its generators"),
-}
-_CONFIGURATION: _Columns = {
-    "architecture": ("string", "the network"),
-    "batch_size": ("Int64", "images a batch"),
-    "optimizer": ("string", "rso, sgd, adam or the name of a user's own class"),
-    "cycles": ("Int64", "cycles that it was to train for"),
-}
-_METRICS: _Columns = {
-    "training_loss": ("float64", "mean over the cycle's batches"),
-    "validation_loss": ("float64", "mean over the validation images; missing where none are held"),
-    "validation_accuracy": ("float64", "share of the validation images"),
-    "test_loss": ("float64", "mean over the test images"),
-    "test_accuracy": ("float64", "share of the test images"),
-}
-_COSTS: _Columns = {
-    "n_visited": ("Int64", "weights visited; 0 for a gradient method"),
-    "n_accepted": ("Int64", "visits that moved the weight"),
-    "n_images_passed": ("Int64", "images that passed the network forwards"),
-    "training_s": ("float64", "seconds of training"),
-    "evaluation_s": ("float64", "seconds of evaluation"),
-}
-
-COLUMNS: Mapping[str, _Columns] = {
-    # one row for each trial; then one column for each option, as in `runs`
-    "trials": {
-        **_IDENTITY,
-        "state": (
-            "string",
-            "failed if a run failed, else pruned if one was pruned, else running if one has not "
-            "ended, else finished",
-        ),
-        **_CONFIGURATION,
-        "n_parameters": ("Int64", "trainable parameters of the network"),
-        "n_runs": ("Int64", "runs in any state"),
-        "n_seeds": ("Int64", "finished runs, on which the means and deviations rest"),
-        "objective_mean": ("float64", "mean of the sweep's objective over the seeds"),
-        "objective_std": ("float64", "its standard deviation (ddof 1); missing for one seed"),
-        "test_accuracy_mean": ("float64", "mean over the seeds"),
-        "test_accuracy_std": ("float64", "standard deviation (ddof 1); missing for one seed"),
-    },
-    # one row for each run; then one column for each option of any optimiser: Int64, float64,
-    # boolean or string as its values are, missing for an optimiser that has no such option
-    "runs": {
-        **_RUN_IDENTITY,
-        "state": ("string", "finished, failed, pruned or running (not ended yet)"),
-        "reason": ("string", "why it failed or was pruned"),
-        **_CONFIGURATION,
-        "n_parameters": ("Int64", "trainable parameters of the network"),
-        "n_training_images": ("Int64", "images that it trained on"),
-        "n_cycles": ("Int64", "cycles that it did"),
-        "objective": ("float64", "the sweep's objective at its last cycle"),
-        **{name: (dtype, f"{what}, last cycle") for name, (dtype, what) in _METRICS.items()},
-        **{name: (dtype, f"{what}, in total") for name, (dtype, what) in _COSTS.items()},
-        "host": ("string", "the machine that it ran on"),
-        "n_threads": ("Int64", "threads that it was given"),
-        "started_at": ("datetime64[us, UTC]", "when it began"),
-        "ended_at": ("datetime64[us, UTC]", "when it ended"),
-    },
-    # one row for each cycle of every run; for SGD a cycle is an epoch
-    "cycles": {
-        **_RUN_IDENTITY,
-        "cycle": ("Int64", "counted from 1"),
-        **_METRICS,
-        **{name: (dtype, f"{what}, in this cycle") for name, (dtype, what) in _COSTS.items()},
-        "cumulative_images_passed": ("Int64", "n_images_passed, to the end of this cycle"),
-        "cumulative_training_s": ("float64", "training_s, to the end of this cycle"),
-    },
-    # one row for each visited parameter tensor of every cycle; empty for gradient methods
-    "layers": {
-        **_RUN_IDENTITY,
-        "cycle": ("Int64", "counted from 1"),
-        "layer_index": ("Int64", "its place in the order of the record, from 0"),
-        "layer": ("string", "the tensor's name: conv1.weight"),
-        "n_visited": ("Int64", "weights visited"),
-        "n_accepted": ("Int64", "visits that moved the weight"),
-        "accepted_share": ("float64", "n_accepted / n_visited; missing where none was visited"),
-        "sigma": ("float64", "standard deviation of its perturbations"),
-    },
-}
+from analysis.columns import COLUMNS, CONFIGURATION, COSTS, METRICS
+from analysis.run_folder import (
+    Row,
+    RunFolder,
+    SweepMetadata,
+    UnreadableRunFolder,
+    read_run_folder,
+)
+from analysis.wording import command_text
 
 
 @dataclass(frozen=True)
@@ -115,6 +33,8 @@ class Frames:
     runs: pd.DataFrame
     cycles: pd.DataFrame
     layers: pd.DataFrame
+    attempts: pd.DataFrame
+    drivers: pd.DataFrame
     sweeps: tuple[SweepMetadata, ...]
     """One for each folder, in the order given."""
 
@@ -122,12 +42,14 @@ class Frames:
 def load(*folders: Path | str) -> Frames:
     """Reads run folders into frames.
 
-    A sweep may still be under way: a run that has not ended has the state "running", and the
-    configuration of another run of its trial, if one has ended. Two folders whose sweeps have the
-    same name are told apart as "name" and "name (2)".
+    A folder is a path, or an address that fsspec knows, such as `s3://bucket/sweep`. A sweep may
+    still be under way: a run that has not ended has the state "running", and the configuration of
+    another run of its trial, if one has ended. Two folders whose sweeps have the same name are
+    told apart as "name" and "name (2)".
 
     Raises:
-        UnreadableRunFolder: a folder is not a run folder, or one of its files is damaged.
+        UnreadableRunFolder: a folder is not a run folder or cannot be reached, or one of its files
+            is damaged.
     """
     parts = _distinctly_named([read_run_folder(folder) for folder in folders])
     cycles = _cycles(parts)
@@ -137,6 +59,8 @@ def load(*folders: Path | str) -> Frames:
         runs=runs,
         cycles=cycles,
         layers=_layers(parts),
+        attempts=_attempts(parts),
+        drivers=_drivers(parts),
         sweeps=tuple(part.metadata for part in parts),
     )
 
@@ -188,18 +112,40 @@ def _layers(parts: list[RunFolder]) -> pd.DataFrame:
     return layers.sort_values(order).reset_index(drop=True)
 
 
+def _attempts(parts: list[RunFolder]) -> pd.DataFrame:
+    rows = [
+        {**row, "sweep": part.metadata.name, "resumed_from_cycle": _cycle(row.get("resumed_from"))}
+        for part in parts
+        for row in part.attempt_rows
+    ]
+    attempts = _frame(rows, "attempts")
+    order = ["sweep", "trial", "seed", "run", "attempt"]
+    return attempts.sort_values(order).reset_index(drop=True)
+
+
+def _cycle(state: object) -> object:
+    return state.get("cycle") if isinstance(state, dict) else None
+
+
+def _drivers(parts: list[RunFolder]) -> pd.DataFrame:
+    rows = [{**row, "sweep": part.metadata.name} for part in parts for row in part.driver_rows]
+    for row in rows:
+        row["command"] = command_text(row.get("command"))
+    return _frame(rows, "drivers")
+
+
 def _runs(parts: list[RunFolder], cycles: pd.DataFrame) -> pd.DataFrame:
     rows = [row for part in parts for row in _run_rows(part)]
     options = _option_frame([row.pop("options") for row in rows])
     runs = _frame(rows, "runs")
     by_run = cycles.groupby(["sweep", "run"])
-    totals = by_run[list(_COSTS)].sum().join(by_run.size().rename("n_cycles"))
+    totals = by_run[list(COSTS)].sum().join(by_run.size().rename("n_cycles"))
     # `tail` and not `last`, which would reach back past a missing figure to an older one
-    final = by_run.tail(1).set_index(["sweep", "run"])[list(_METRICS)]
+    final = by_run.tail(1).set_index(["sweep", "run"])[list(METRICS)]
     measured = runs[["sweep", "run"]].join(totals.join(final), on=["sweep", "run"])
-    for name in _METRICS:
+    for name in METRICS:
         runs[name] = measured[name].astype("float64")
-    for name in (*_COSTS, "n_cycles"):
+    for name in (*COSTS, "n_cycles"):
         whole = COLUMNS["runs"][name][0] == "Int64"
         runs[name] = measured[name].fillna(0).astype("Int64" if whole else "float64")
     metric_of = {part.metadata.name: part.metadata.metric for part in parts}
@@ -233,7 +179,7 @@ def _run_rows(part: RunFolder) -> list[Row]:
     return rows
 
 
-_OF_A_TRIAL = (*_CONFIGURATION, "options", "n_parameters", "n_training_images")
+_OF_A_TRIAL = (*CONFIGURATION, "options", "n_parameters", "n_training_images")
 
 
 def _options(options: object) -> Row:
@@ -268,7 +214,7 @@ def _text(value: object) -> str:
 
 def _trials(runs: pd.DataFrame) -> pd.DataFrame:
     identity = ["sweep", "trial"]
-    configuration = [*_CONFIGURATION, "n_parameters", *option_columns(runs)]
+    configuration = [*CONFIGURATION, "n_parameters", *option_columns(runs)]
     by_trial = runs.groupby(identity)
     finished = runs[runs["state"] == "finished"].groupby(identity)
     trials = by_trial[configuration].first()
@@ -297,14 +243,20 @@ def _frame(rows: Iterable[Row], name: str) -> pd.DataFrame:
     rows = list(rows)
     return pd.DataFrame(
         {
-            column: _column([row.get(column) for row in rows], dtype)
+            column: _column([row.get(column) for row in rows], dtype, f"'{column}' of the {name}")
             for column, (dtype, _) in COLUMNS[name].items()
         }
     )
 
 
-def _column(values: list[object], dtype: str) -> pd.Series:
-    if dtype.startswith("datetime"):
-        moments = pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601")
-        return moments.dt.as_unit("us")
-    return pd.Series(values, dtype=dtype)
+def _column(values: list[object], dtype: str, place: str) -> pd.Series:
+    try:
+        if dtype.startswith("datetime"):
+            moments = pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601")
+            return moments.dt.as_unit("us")
+        return pd.Series(values, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = {"string": "text", "Int64": "whole numbers", "float64": "numbers"}.get(
+            dtype, "times"
+        )
+        raise UnreadableRunFolder(f"{place} must be {kind} in every row of the records") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
-import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,12 +15,13 @@ import yaml
 from markupsafe import Markup
 
 from analysis import comparisons
+from analysis.addresses import without_credentials
 from analysis.charts import Drawing, theme
 from analysis.findings import findings, is_unfinished, progress
 from analysis.frames import Frames, option_columns
 from analysis.run_folder import SweepMetadata
 from analysis.tables import Table
-from analysis.wording import counted, listed, metric_label, optimizer_label
+from analysis.wording import command_text, counted, listed, metric_label, optimizer_label
 
 Facts = list[tuple[str, str]]
 
@@ -58,6 +59,7 @@ def render_page(frames: Frames, tables: Sequence[Table], drawings: Sequence[Draw
         versions=_facts(sweep.provenance.get("versions")),
         machine=_machine(sweep.provenance.get("machine")),
         command=_command(sweep.provenance.get("command")),
+        resumed_with=_resumed_with(frames),
         sweep_file=_yaml(sweep.specification),
         javascript=Markup(_javascript()) if drawings else "",
     )
@@ -78,7 +80,7 @@ def _summary(frames: Frames) -> str:
 def _asked(sweep: SweepMetadata) -> Facts:
     asked = sweep.specification
     facts = [
-        (label, _in_words(asked[name]))
+        (label, words)
         for name, label in (
             ("data", "Data"),
             ("budget", "Budget"),
@@ -88,8 +90,11 @@ def _asked(sweep: SweepMetadata) -> Facts:
             ("seeds", "Training seeds"),
             ("seed", "Sweep seed"),
             ("resources", "Resources"),
+            ("limits", "Limits"),
+            ("checkpoints", "Checkpoints"),
+            ("study", "Study"),
         )
-        if asked.get(name) is not None
+        if asked.get(name) is not None and (words := _in_words(asked[name]))
     ]
     verb = "highest" if sweep.direction == "maximize" else "lowest"
     return [("Objective", f"{verb} {metric_label(sweep.metric)}"), *facts]
@@ -112,6 +117,13 @@ def _how_it_was_run(frames: Frames) -> Facts:
         noun = "thread" if threads == [1] else "threads"
         each = f", {listed([str(n) for n in threads])} {noun} a run" if threads else ""
         facts.append(("Trained on", f"{named}{each}"))
+    n_resumptions, attempts = len(_resumptions(frames)), frames.attempts
+    if n_resumptions:
+        facts.append(("Resumed", "once" if n_resumptions == 1 else counted(n_resumptions, "time")))
+    if len(attempts):
+        n_runs = len(attempts[["sweep", "run"]].drop_duplicates())
+        of_runs = f"{counted(len(attempts), 'attempt')} at {counted(n_runs, 'run')}"
+        facts.append(("Cut short", of_runs))
     seeds = sorted({int(seed) for seed in runs["seed"].dropna()})
     if seeds:
         facts.append(("Seeds run", ", ".join(str(seed) for seed in seeds)))
@@ -160,18 +172,30 @@ def _in_words(value: object) -> str:
         return ", ".join(_in_words(each) for each in value)
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
-    return str(value)
+    return without_credentials(str(value))
 
 
 def _command(command: object) -> str:
-    if isinstance(command, list | tuple):
-        return shlex.join(str(word) for word in command)
-    return str(command) if command else ""
+    return without_credentials(command_text(command) or "")
+
+
+def _resumed_with(frames: Frames) -> str:
+    """The commands that resumed the sweep, a line for each, to be typed again."""
+    commands = [
+        " ".join(_command(each).split()) for each in _resumptions(frames)["command"].dropna()
+    ]
+    counts = Counter(commands)
+    return "\n".join(f"{line}  # {n} times" if n > 1 else line for line, n in counts.items())
+
+
+def _resumptions(frames: Frames) -> pd.DataFrame:
+    """The drivers after the first one."""
+    return frames.drivers.iloc[1:]
 
 
 def _yaml(values: Mapping[str, Any]) -> str:
     text: str = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-    return text
+    return without_credentials(text)
 
 
 def _without_look(specification: dict[str, Any]) -> dict[str, Any]:

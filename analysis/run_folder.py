@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from analysis.addresses import address_of, without_credentials
+from analysis.places import Place, place_at
 
 Direction = Literal["maximize", "minimize"]
 Row = dict[str, Any]
@@ -33,7 +36,8 @@ class SweepMetadata:
 
     name: str
     """The sweep's name, made unique among the folders that were loaded together."""
-    folder: Path
+    folder: Path | str
+    """Where it lies: a path, or an address without its credentials."""
     metric: str
     """The objective: a column of the cycles, taken at a run's last cycle."""
     direction: Direction
@@ -45,43 +49,70 @@ class SweepMetadata:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One run folder as it lies on disk."""
+    """One run folder as it was found."""
 
     metadata: SweepMetadata
     cycle_rows: tuple[Row, ...]
     """One for each cycle of every run; of two rows for the same cycle, the later one."""
     run_rows: tuple[Row, ...]
     """One for each ended run; of two rows for the same run, the later one."""
+    attempt_rows: tuple[Row, ...] = ()
+    """One for each attempt at a run that was cut short; of two for the same, the later one."""
+    driver_rows: tuple[Row, ...] = ()
+    """One for each driver of the sweep, the first one first; none in a folder of old."""
 
 
 def read_run_folder(folder: Path | str) -> RunFolder:
     """Reads a run folder, of a sweep that may still be under way.
 
-    A last line that was cut off while it was written is ignored; a record file may be absent.
+    A log may be in parts: `cycles.jsonl`, `cycles.0002.jsonl` and so on. A last line that was cut
+    off while it was written is ignored; a log may be absent.
+
+    Args:
+        folder: a path, or an address that fsspec knows, such as `s3://bucket/sweep`.
 
     Raises:
-        UnreadableRunFolder: no `sweep.yaml`, or a file that is not what it should be.
+        UnreadableRunFolder: no `sweep.yaml`, a file that is not what it should be, or an address
+            that cannot be read.
     """
-    folder = Path(folder)
-    metadata = _metadata(folder)
-    records = folder / "records"
+    try:
+        place = place_at(folder)
+    except OSError as error:
+        shown = without_credentials(address_of(folder) or str(folder))
+        raise UnreadableRunFolder(f"'{shown}' cannot be read: {error.strerror}") from error
+    metadata = _metadata(place)
+    try:
+        names = place.names("records")
+    except OSError as error:
+        raise _unreadable(place, "records", error) from error
+    cycles, runs, attempts, drivers = (
+        _rows(place, _parts(names, log), texts, integers)
+        for log, texts, integers in (
+            ("cycles", ("run",), ("trial", "cycle")),
+            ("runs", ("run",), ("trial",)),
+            ("attempts", ("run",), ("trial", "attempt")),
+            ("drivers", (), ()),
+        )
+    )
     return RunFolder(
         metadata=metadata,
-        cycle_rows=_latest(_rows(records / "cycles.jsonl", ("trial", "cycle")), ("run", "cycle")),
-        run_rows=_latest(_rows(records / "runs.jsonl", ("trial",)), ("run",)),
+        cycle_rows=_latest(cycles, ("run", "cycle")),
+        run_rows=_latest(runs, ("run",)),
+        attempt_rows=_latest(attempts, ("run", "attempt")),
+        driver_rows=tuple(drivers),
     )
 
 
-def _metadata(folder: Path) -> SweepMetadata:
-    path = folder / "sweep.yaml"
-    if not path.is_file():
-        raise UnreadableRunFolder(f"'{folder}' is not a run folder: it has no sweep.yaml")
+def _metadata(place: Place) -> SweepMetadata:
+    content, path = _content(place, "sweep.yaml"), place.shown("sweep.yaml")
+    if content is None:
+        raise UnreadableRunFolder(f"'{place.shown()}' is not a run folder: it has no sweep.yaml")
     try:
-        specification = yaml.safe_load(_bytes(path))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        specification = yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date may be a ValueError
         mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise UnreadableRunFolder(f"'{path}' is not valid YAML{place}") from error
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UnreadableRunFolder(f"'{path}' is not valid YAML{where}") from error
     if not isinstance(specification, dict):
         raise UnreadableRunFolder(f"'{path}' must be a mapping of the sweep's settings")
     name = specification.get("name")
@@ -91,7 +122,7 @@ def _metadata(folder: Path) -> SweepMetadata:
     provenance = specification.pop("provenance", None)
     return SweepMetadata(
         name=name,
-        folder=folder,
+        folder=place.shown(),
         metric=metric,
         direction=direction,
         specification=specification,
@@ -99,7 +130,7 @@ def _metadata(folder: Path) -> SweepMetadata:
     )
 
 
-def _objective(objective: object, path: Path) -> tuple[str, Direction]:
+def _objective(objective: object, path: Path | str) -> tuple[str, Direction]:
     if not isinstance(objective, dict):
         raise UnreadableRunFolder(
             f"'objective' must have 'metric' and 'direction', got {objective!r} ('{path}')"
@@ -117,34 +148,65 @@ def _objective(objective: object, path: Path) -> tuple[str, Direction]:
     return metric, direction
 
 
-def _rows(path: Path, integers: tuple[str, ...]) -> list[Row]:
-    """The objects of a JSON-lines file, each with a text `run` and the named integers."""
-    if not path.exists():
-        return []
-    *whole, rest = _bytes(path).split(b"\n")
-    rows = [_row(line, path, number, integers) for number, line in enumerate(whole, 1) if line]
-    if rest:
-        # a line without its newline is one whose writer was stopped: used if it is all there
-        with contextlib.suppress(UnreadableRunFolder):
-            rows.append(_row(rest, path, len(whole) + 1, integers))
+def _parts(names: list[str], log: str) -> list[str]:
+    """The files of a log among those of the records, in the order in which they were begun."""
+    part = re.compile(rf"{log}(?:\.(\d+))?\.jsonl")
+    numbered = sorted(
+        (int(found[1] or 1), name) for name in names if (found := part.fullmatch(name))
+    )
+    return [f"records/{name}" for _, name in numbered]
+
+
+def _rows(
+    place: Place, parts: list[str], texts: tuple[str, ...], integers: tuple[str, ...]
+) -> list[Row]:
+    """The objects of a log of JSON lines, each with the named texts and integers."""
+    rows = []
+    broken: UnreadableRunFolder | None = None
+    for part in parts:
+        lines = (_content(place, part) or b"").split(b"\n")
+        for number, line in enumerate(lines, 1):
+            if not line:
+                continue
+            try:
+                row = _row(line, f"'{place.shown(part)}', line {number}", texts, integers)
+            except UnreadableRunFolder as error:
+                if number < len(lines) and _json(line) is not None:
+                    raise
+                # a writer that was stopped leaves part of a line, a power cut zeros in its place:
+                # only where nothing whole follows is that all there is to it
+                broken = broken or error
+                continue
+            if broken is not None:
+                raise broken
+            rows.append(row)
     return rows
 
 
-def _row(line: bytes, path: Path, number: int, integers: tuple[str, ...]) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:  # broken JSON and broken UTF-8 alike
-        raise UnreadableRunFolder(f"'{path}', line {number} is not valid JSON") from error
+def _row(line: bytes, place: str, texts: tuple[str, ...], integers: tuple[str, ...]) -> Row:
+    parsed = _json(line)
+    if parsed is None:
+        raise UnreadableRunFolder(f"{place} is not valid JSON")
+    (row,) = parsed
     if not isinstance(row, dict):
-        raise UnreadableRunFolder(f"'{path}', line {number} must be a JSON object")
-    if not isinstance(row.get("run"), str):
-        raise UnreadableRunFolder(f"'{path}', line {number} must name its 'run'")
+        raise UnreadableRunFolder(f"{place} must be a JSON object")
+    for name in texts:
+        if not isinstance(row.get(name), str):
+            raise UnreadableRunFolder(f"{place} must name its '{name}'")
     for name in integers:
         if not isinstance(row.get(name), int):
             raise UnreadableRunFolder(
-                f"'{name}' must be an integer, got {row.get(name)!r} ('{path}', line {number})"
+                f"'{name}' must be an integer, got {row.get(name)!r} ({place})"
             )
     return row
+
+
+def _json(line: bytes) -> tuple[Any] | None:
+    """The value of a line; None if it is broken JSON or broken UTF-8."""
+    try:
+        return (json.loads(line.decode()),)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _latest(rows: list[Row], identity: tuple[str, ...]) -> tuple[Row, ...]:
@@ -152,8 +214,12 @@ def _latest(rows: list[Row], identity: tuple[str, ...]) -> tuple[Row, ...]:
     return tuple({tuple(row[name] for name in identity): row for row in rows}.values())
 
 
-def _bytes(path: Path) -> bytes:
+def _content(place: Place, name: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        return place.read(name)
     except OSError as error:
-        raise UnreadableRunFolder(f"'{path}' cannot be read: {error.strerror}") from error
+        raise _unreadable(place, name, error) from error
+
+
+def _unreadable(place: Place, name: str, error: OSError) -> UnreadableRunFolder:
+    return UnreadableRunFolder(f"'{place.shown(name)}' cannot be read: {error.strerror}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis import comparisons
+from analysis.attempts import interruptions
 from analysis.frames import Frames, option_columns
 from analysis.run_folder import Direction
 from analysis.tables import Column, Table
@@ -37,6 +38,7 @@ def standard_tables(frames: Frames) -> tuple[Table, ...]:
         *(_effect(runs, dimension) for dimension in comparisons.varied(runs)),
         _cost(runs),
         _failures(runs),
+        _interruptions(frames),
     ]
     found = [table for table in tables if table is not None]
     return tuple(_with_sweep(table) for table in found)
@@ -235,6 +237,32 @@ def _failures(runs: pd.DataFrame) -> Table | None:
             _BATCH,
             Column("Cycles", "number", ("n_cycles",)),
             Column("Reason", "text", ("reason",)),
+        ),
+    )
+
+
+def _interruptions(frames: Frames) -> Table | None:
+    frame = interruptions(frames.attempts, frames.runs)
+    if frame.empty:
+        return None
+    return Table(
+        name="interruptions",
+        title="Runs that were cut short",
+        caption="By the death of an actor, a node or a driver. A run that was cut short goes on "
+        "from the last state that was kept of it, or begins anew, and counts as any other; the "
+        "state is the one in the end, the hosts and the reasons, the latest first, are those of "
+        "the attempts that were cut short.",
+        frame=frame,
+        columns=(
+            Column("State", "text", ("state",)),
+            Column("Trial", "number", ("trial",)),
+            Column("Seed", "number", ("seed",)),
+            _OPTIMISER,
+            _NETWORK,
+            _BATCH,
+            Column("Cut short", "count", ("n_cut_short",)),
+            Column("Hosts", "text", ("hosts",)),
+            Column("Reasons", "text", ("reasons",)),
         ),
     )
 

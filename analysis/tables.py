@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import re
 import textwrap
-import unicodedata
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
+from analysis.escaping import csv_text, latex_cells, latex_text, markdown_text
 from analysis.wording import MISSING, format_number, optimizer_label, setting_text
 
 _LONGEST = 72
@@ -52,8 +52,8 @@ class Table:
 
     def to_markdown(self) -> str:
         """A GitHub table with aligned columns, between its title and its wrapped caption."""
-        rows = [[_markdown_text(cell) for cell in row] for row in self.rows(longest=_LONGEST)]
-        headers = [_markdown_text(column.header) for column in self.columns]
+        rows = [[markdown_text(cell) for cell in row] for row in self.rows(longest=_LONGEST)]
+        headers = [markdown_text(column.header) for column in self.columns]
         widths = [
             max(3, *(len(row[place]) for row in [headers, *rows])) for place in range(len(headers))
         ]
@@ -63,25 +63,37 @@ class Table:
         ]
         lines = [self._markdown_line(row, widths) for row in [headers, rules, *rows]]
         body = "\n".join(lines) if rows else "No results yet."
-        caption = textwrap.fill(_markdown_text(self.caption), 100)
-        return "\n\n".join(part for part in (f"### {self.title}", body, caption) if part) + "\n"
+        # a long word stays whole: a break after a backslash would undo what it escapes
+        caption = textwrap.fill(markdown_text(self.caption), 100, break_long_words=False)
+        # nor does a mark that came to the beginning of a line begin a heading or a list
+        caption = re.sub(r"^(?=[#>+=~-])", r"\\", caption, flags=re.MULTILINE)
+        title = f"### {markdown_text(self.title)}"
+        return "\n\n".join(part for part in (title, body, caption) if part) + "\n"
 
     def to_csv(self) -> str:
-        """The whole frame, numbers as they are: accuracies are shares of 1, times seconds."""
-        return str(self.frame.to_csv(index=False, lineterminator="\n"))
+        """The whole frame, numbers as they are: accuracies are shares of 1, times seconds.
+
+        Text that a spreadsheet would compute (`=1+1`) stands behind an apostrophe.
+        """
+        frame = self.frame.rename(columns=csv_text)
+        for place, dtype in enumerate(frame.dtypes):
+            if not (pd.api.types.is_numeric_dtype(dtype) or isinstance(dtype, pd.DatetimeTZDtype)):
+                texts = frame.iloc[:, place].map(csv_text, na_action="ignore")
+                frame.isetitem(place, texts.array)
+        return str(frame.to_csv(index=False, lineterminator="\n"))
 
     def to_latex(self) -> str:
         """A floating table that needs the package booktabs and nothing else."""
         alignment = "".join("l" if left else "r" for left in self._left())
-        headers = [_latex_text(column.header) for column in self.columns]
-        rows = [[_latex_text(cell) for cell in row] for row in self.rows(longest=_LONGEST)]
+        headers = latex_cells([column.header for column in self.columns])
+        rows = [latex_cells(row) for row in self.rows(longest=_LONGEST)]
         if not rows:
             rows = [[f"\\multicolumn{{{len(headers)}}}{{l}}{{No results yet.}}"]]
         return "\n".join(
             [
                 r"\begin{table}[htbp]",
                 r"  \centering",
-                rf"  \caption{{{_latex_text(self.title)}. {_latex_text(self.caption)}}}",
+                rf"  \caption{{{latex_text(self.title)}. {latex_text(self.caption)}}}",
                 rf"  \label{{tab:{re.sub('[^A-Za-z0-9]+', '-', self.name)}}}",
                 rf"  \begin{{tabular}}{{{alignment}}}",
                 r"    \toprule",
@@ -163,6 +175,10 @@ def _format_text(values: list[Any]) -> str:
     return MISSING if pd.isna(values[0]) else " ".join(str(values[0]).split())
 
 
+def _format_optimizer(values: list[Any]) -> str:
+    return MISSING if pd.isna(values[0]) else optimizer_label(str(values[0]))
+
+
 def _format_count(values: list[Any]) -> str:
     return MISSING if pd.isna(values[0]) else f"{round(values[0]):,}"
 
@@ -181,7 +197,7 @@ def _format_seeds(values: list[Any]) -> str:
 
 _FORMATS: dict[str, Callable[[list[Any]], str]] = {
     "text": _format_text,
-    "optimizer": lambda values: optimizer_label(str(values[0])),
+    "optimizer": _format_optimizer,
     "number": lambda values: format_number(values[0]),
     "count": _format_count,
     "accuracy": lambda values: format_accuracy(values[0], values[1], values[2]),
@@ -192,6 +208,7 @@ _FORMATS: dict[str, Callable[[list[Any]], str]] = {
 
 
 def _shortened(text: str, longest: int | None) -> str:
+    text = " ".join(text.split())
     return text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
 
 
@@ -199,47 +216,3 @@ def _html_class(cell: str, left: bool) -> str:
     if not left:
         return ' class="number"'
     return ' class="long"' if len(cell) > _LONGEST else ""
-
-
-def _markdown_text(text: str) -> str:
-    # underscores stay: inside a word they mean nothing, and names are easier to read without \
-    return re.sub(r"([\\|<*`])", r"\\\1", text)
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "|": "$|$",
-    '"': "''",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "×": r"$\times$",
-    "—": "---",
-    "–": "--",
-    "…": r"\dots{}",
-    "’": "'",
-}
-
-
-def _latex_text(text: str) -> str:
-    return "".join(_latex_character(character) for character in text)
-
-
-def _latex_character(character: str) -> str:
-    if character in _LATEX:
-        return _LATEX[character]
-    if character.isascii():
-        return character if character.isprintable() else " "
-    # LaTeX stops at a character that its fonts lack: the plain letters of it, or a mark
-    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return "".join(_LATEX.get(letter, letter) for letter in plain) or "?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -56,3 +57,10 @@ def format_number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def command_text(command: object) -> str | None:
+    """A command as it may be typed again, from its text or its words."""
+    if isinstance(command, list | tuple):
+        return shlex.join(str(word) for word in command)
+    return str(command) if command else None

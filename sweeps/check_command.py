@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from rso_core.configuration import Configuration
 from rso_core.datasets import load_dataset
-from sweeps.launch import check_against_data, read_sweep
-from sweeps.search import typical_configurations
+from sweeps.points import typical_configurations
+from sweeps.reading import check_against_data, read_sweep
 from sweeps.spec import SweepSpec
 from sweeps.work import WorkCounter
 

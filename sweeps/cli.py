@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis import Report
+    from sweeps.launch import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +47,7 @@ _Set = Annotated[
     ),
 ]
 _Sweep = Annotated[str, typer.Argument(help="A preset's name, or a sweep file.")]
-_Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
+_Folder = Annotated[str, typer.Argument(metavar="DIR", help="A run folder.")]
 
 
 class ExecutorChoice(StrEnum):
@@ -82,7 +83,34 @@ def _refuse(*problems: str) -> NoReturn:
     sys.exit(BAD_INPUT)
 
 
-def _write_report(folder: Path) -> Report:
+def _executor_name(choice: ExecutorChoice) -> Literal["ray", "inline"]:
+    return "inline" if choice is ExecutorChoice.inline else "ray"
+
+
+def _command() -> list[str]:
+    return ["rso-sweep", *sys.argv[1:]]
+
+
+def _conclude(drive: Callable[[], Outcome], console: Console) -> None:
+    """Drives a sweep, prints its comparison and writes its report."""
+    from sweeps.launch import SweepStopped
+
+    try:
+        outcome = drive()
+    except SweepStopped as error:
+        print(f"rso-sweep: {error}", file=sys.stderr)
+        raise typer.Exit(RUNS_FAILED) from error
+    if outcome.progress.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
+    with console.status("writing the report"):
+        written = _write_report(outcome.folder)
+    print(f"\n{written.tables[0].to_markdown()}\n")
+    print(f"Report: {written.html}")
+    if outcome.progress.n_trials_failed:
+        raise typer.Exit(RUNS_FAILED)
+
+
+def _write_report(folder: str) -> Report:
     from analysis import UnreadableRunFolder, write_report
 
     try:
@@ -106,8 +134,12 @@ def _progress_console() -> Console:
 def run(
     sweep: _Sweep,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The run folder; without it runs/NAME, numbered."),
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The run folder, or an address such as s3://bucket/x; without it runs/NAME, "
+            "numbered.",
+        ),
     ] = None,
     overrides: _Set = None,
     executor: Annotated[
@@ -118,24 +150,41 @@ def run(
     ] = None,
 ) -> None:
     """Run a sweep: train its configurations, print the comparison, write the report."""
+    from sweeps.circumstances import Circumstances
     from sweeps.launch import launch
 
     console = _progress_console()
-    outcome = launch(
-        sweep,
-        out=out,
-        overrides=overrides or (),
-        executor=executor.value,
-        address=address,
-        command=["rso-sweep", *sys.argv[1:]],
-        console=console,
+    circumstances = Circumstances(_executor_name(executor), address, _command(), console)
+    _conclude(lambda: launch(sweep, out, overrides or (), circumstances), console)
+
+
+@app.command(epilog="Example:  rso-sweep resume runs/quickstart")
+def resume(
+    folder: _Folder,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a key of resources, checkpoints, limits or study; may be repeated.",
+        ),
+    ] = None,
+    executor: Annotated[
+        ExecutorChoice | None, typer.Option(help="Without it, the one that was used before.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="A running Ray cluster to join, or local; without it, as before."),
+    ] = None,
+) -> None:
+    """Go on with a sweep that was interrupted, or whose driver or machine has died."""
+    from sweeps.launch import resume
+
+    console = _progress_console()
+    choice = None if executor is None else _executor_name(executor)
+    _conclude(
+        lambda: resume(folder, overrides or (), choice, address, _command(), console), console
     )
-    with console.status("writing the report"):
-        written = _write_report(outcome.folder)
-    print(f"\n{written.tables[0].to_markdown()}\n")
-    print(f"Report: {written.html}")
-    if outcome.progress.n_trials_failed:
-        raise typer.Exit(RUNS_FAILED)
 
 
 @app.command(

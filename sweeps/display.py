@@ -35,6 +35,14 @@ class LiveDisplay:
         """See `driver.Display`."""
         self._live.console.print(_refused_line(number, reason))
 
+    def run_noticed(self, run: Run, notice: str) -> None:
+        """See `driver.Display`."""
+        self._live.console.print(_notice_line(run, notice))
+
+    def suspending(self, n_runs: int) -> None:
+        """See `driver.Display`."""
+        self._live.console.print(_suspending_line(n_runs))
+
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
         self._live.update(_view(progress), refresh=True)
@@ -58,6 +66,14 @@ class PlainDisplay:
     def trial_refused(self, number: int, reason: str) -> None:
         """See `driver.Display`."""
         self._console.print(_refused_line(number, reason), soft_wrap=True)
+
+    def run_noticed(self, run: Run, notice: str) -> None:
+        """See `driver.Display`."""
+        self._console.print(_notice_line(run, notice), soft_wrap=True)
+
+    def suspending(self, n_runs: int) -> None:
+        """See `driver.Display`."""
+        self._console.print(_suspending_line(n_runs), soft_wrap=True)
 
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
@@ -98,6 +114,17 @@ def _ended_line(run: Run, ended: RunEnded, last: CycleRecord | None) -> Text:
 
 def _refused_line(number: int, reason: str) -> Text:
     return Text.assemble(("FAILED ", "bold red"), f"trial {number:>3}  ", (reason, "red"))
+
+
+def _notice_line(run: Run, notice: str) -> Text:
+    return Text.assemble(
+        ("note   ", "yellow"), f"trial {run.trial:>3} seed {run.seed}  ", (notice, "yellow")
+    )
+
+
+def _suspending_line(n_runs: int) -> Text:
+    runs = "1 run writes its checkpoint" if n_runs == 1 else f"{n_runs} runs write checkpoints"
+    return Text(f"stopping: {runs}; interrupt again to stop at once", "yellow")
 
 
 def _accuracies(record: CycleRecord) -> str:

@@ -73,7 +73,7 @@ class Fixed(BaseModel):
 
     value: _ScalarValue
 
-    def suggest(self, name: str, trial: optuna.Trial) -> Scalar:
+    def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
         """The value; the trial is not asked."""
         return self.value
 
@@ -101,7 +101,7 @@ class Choices(BaseModel):
 
     choices: _ScalarValues = Field(description="The values to choose from", min_length=1)
 
-    def suggest(self, name: str, trial: optuna.Trial) -> Scalar:
+    def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
         """One of the values, chosen by the trial."""
         value: Scalar = trial.suggest_categorical(name, self.choices)
         return value
@@ -162,7 +162,7 @@ class Range(BaseModel):
         """Whether its values are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def suggest(self, name: str, trial: optuna.Trial) -> Scalar:
+    def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
         """A number of the range, chosen by the trial."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             step = 1 if self.step is None else int(self.step)

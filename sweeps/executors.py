@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from rso_core.datasets import Dataset
-from sweeps.runs import Run, RunEnded, RunEvent
+from sweeps.runs import LAST_EVENTS, Run, RunEvent
+from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.worker import Worker
 
 _STOP_S = 10.0
@@ -17,7 +18,7 @@ class Executor(Protocol):
 
     @property
     def n_slots(self) -> int:
-        """How many runs it can train at once."""
+        """How many runs it can train at once; machines come and go."""
         ...
 
     @property
@@ -26,17 +27,25 @@ class Executor(Protocol):
         ...
 
     def start(self, run: Run) -> None:
-        """Begins to train; a slot must be free."""
+        """Begins to train, from the run's checkpoint if there is one; a slot must be free."""
         ...
 
     def stop(self, run: str) -> None:
         """Ends the run of that name as pruned; its `RunEnded` follows."""
         ...
 
+    def abandon(self, run: str) -> None:
+        """Ends the run of that name at once, whatever it is doing; no further event of it comes."""
+        ...
+
+    def suspend(self) -> None:
+        """Lets all runs write their checkpoints and leave off; each one's last event follows."""
+        ...
+
     def poll(self, timeout_s: float) -> list[RunEvent]:
         """Events since the last poll; waits up to `timeout_s` for the first.
 
-        Those of one run come in order, and the last of every run is its `RunEnded`.
+        Those of one run come in order: `RunBegan` first, one of `LAST_EVENTS` last.
         """
         ...
 
@@ -51,10 +60,16 @@ class InlineExecutor:
     Args:
         data: for all runs.
         n_threads: threads that torch may use.
+        checkpoints: where runs are gone on from and kept; None to keep nothing.
     """
 
-    def __init__(self, data: Dataset, n_threads: int) -> None:
-        self._worker = Worker(data, n_threads)
+    def __init__(
+        self, data: Dataset, n_threads: int, checkpoints: CheckpointFolder | None = None
+    ) -> None:
+        self._data = data
+        self._n_threads = n_threads
+        self._checkpoints = checkpoints
+        self._worker = self._new_worker()
         self._running: str | None = None
 
     @property
@@ -77,10 +92,21 @@ class InlineExecutor:
         """See `Executor.stop`."""
         self._worker.stop(run)
 
+    def abandon(self, run: str) -> None:
+        """See `Executor.abandon`; a thread cannot be ended, so it is left behind."""
+        if run == self._running:
+            self._worker.stop(run)
+            self._worker = self._new_worker()
+            self._running = None
+
+    def suspend(self) -> None:
+        """See `Executor.suspend`."""
+        self._worker.suspend()
+
     def poll(self, timeout_s: float) -> list[RunEvent]:
         """See `Executor.poll`."""
         events = self._worker.poll(timeout_s)
-        if any(isinstance(event, RunEnded) for event in events):
+        if any(isinstance(event, LAST_EVENTS) for event in events):
             self._running = None
         return events
 
@@ -89,3 +115,6 @@ class InlineExecutor:
         if self._running is not None:
             self._worker.stop(self._running)
             self._worker.wait(_STOP_S)
+
+    def _new_worker(self) -> Worker:
+        return Worker(self._data, self._n_threads, checkpoints=self._checkpoints)

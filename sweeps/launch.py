@@ -1,52 +1,55 @@
-"""From a sweep's name to its records: what `rso-sweep run` does before the report."""
+"""What `rso-sweep run` and `rso-sweep resume` do before the report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from rich.console import Console
 
-from rso_core.configuration import Configuration
-from rso_core.datasets import Dataset, load_dataset
-from rso_core.engine_choice import announce_fallback
+from rso_core.datasets import load_dataset
 from rso_core.errors import InvalidInput
-from rso_core.training import fresh_network
+from sweeps.circumstances import Circumstances, ExecutorName, started_executor
 from sweeps.display import LiveDisplay, PlainDisplay, label
-from sweeps.driver import run_sweep
+from sweeps.driver import Driver
 from sweeps.durations import duration
-from sweeps.executors import Executor, InlineExecutor
-from sweeps.presets import preset_names, preset_text
+from sweeps.executors import Executor
+from sweeps.interrupts import interrupts
+from sweeps.located_yaml import read_yaml
 from sweeps.progress import SweepProgress
-from sweeps.run_folder import RunFolder, check_output, free_name
+from sweeps.provenance import versions
+from sweeps.reading import check_against_data, read_sweep
+from sweeps.run_folder import SWEEP_FILE, RunFolder, check_output, free_name
+from sweeps.search import Search
 from sweeps.spec import SweepSpec
-from sweeps.sweep_file import load_sweep, parse_sweep
+from sweeps.storage.places import StorageFailed, open_place
+from sweeps.storage.redaction import redacted
+from sweeps.storage.studies import StudyStore, check_new_study, open_study_store
+from sweeps.storage.study_storage import StudyUnreachable
+from sweeps.sweep_file import parse_sweep
 from sweeps.work import WorkCounter
 
-ExecutorName = Literal["ray", "inline"]
+_RESUMABLE_SECTIONS = ("resources", "checkpoints", "limits", "study")
+"""What may be changed when a sweep is resumed: nothing that decides on a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a sweep."""
 
-    folder: Path
+    folder: str
+    """Its address."""
     progress: SweepProgress
 
 
+class SweepStopped(Exception):  # noqa: N818  (it names what happened)
+    """A sweep cannot go on for now; one line for the user, which says how it can later."""
+
+
 def launch(
-    sweep: str,
-    *,
-    out: Path | None,
-    overrides: Sequence[str],
-    executor: ExecutorName,
-    address: str | None,
-    command: Sequence[str],
-    console: Console,
+    sweep: str, out: str | None, overrides: Sequence[str], circumstances: Circumstances
 ) -> Outcome:
     """Runs a sweep from its file to its last record.
 
@@ -55,109 +58,150 @@ def launch(
         out: the run folder; None for the sweep file's `output`, else `runs/NAME` or, where that
             exists, the first free of `runs/NAME-2`, `runs/NAME-3`, ...
         overrides: the values of `--set`.
-        executor: where runs are trained.
-        address: of a Ray cluster; None for this machine.
-        command: the command line, for the records.
-        console: where progress is shown.
+        circumstances: how it is run.
 
     Raises:
         InvalidInput: anything that the user can put right; nothing has been written then.
-        KeyboardInterrupt: Ctrl-C; what has ended is in the run folder.
+        SweepStopped: the run folder or the study's storage fails.
+        KeyboardInterrupt: a second Ctrl-C. After the first, the outcome is an interrupted one.
     """
     spec = read_sweep(sweep, overrides)
-    path = out or (Path(spec.output) if spec.output else free_name(spec.run_folder))
-    check_output(path)
-    if address is not None and executor == "inline":
-        raise InvalidInput("'--address' names a Ray cluster, and '--executor inline' uses no Ray")
+    address = out or spec.output or free_name(str(spec.run_folder))
+    check_output(address)
     data = load_dataset(spec.data)
     work = WorkCounter(data)
     check_against_data(spec, data, work)
-    kernels = _start_compiling(spec)
-    with console.status("starting Ray") if executor == "ray" else nullcontext():
-        running = _executor(spec, executor, data, address)
-    with closing(running):
-        if kernels is not None:
-            with console.status("compiling RSO's kernels, once on this machine: half a minute"):
-                kernels.result()
-        folder = RunFolder.create(path, spec, command)
-        console.print(_opening(spec, running, executor, path), soft_wrap=True)
-        try:
-            display = (LiveDisplay if console.is_terminal else PlainDisplay)(console)
-            with closing(display):
-                progress = run_sweep(spec, folder, running, work, display)
-        except KeyboardInterrupt:
-            console.print(
-                f"interrupted; what has ended is in {path}: "
-                f"`rso-sweep report {path}` makes tables of it",
-                soft_wrap=True,
-            )
-            raise
-    console.print(_closing(progress), soft_wrap=True)
-    return Outcome(path, progress)
+    if spec.study.storage is not None:
+        check_new_study(_study_store(spec, RunFolder(open_place(address))), spec.study.storage)
+    with started_executor(spec, data, open_place(address), circumstances) as executor:
+        folder = RunFolder.create(address, spec, circumstances.command, circumstances.recorded())
+        with closing(folder), _resumable(address):
+            driver = Driver(spec, folder, Search(spec, _study_store(spec, folder)), work)
+            circumstances.say(_opening(spec, executor, circumstances.executor, address))
+            return _driven(driver, executor, address, circumstances)
 
 
-def read_sweep(sweep: str, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Reads a preset by its name, or a sweep file; a file of a preset's name wins.
+def resume(
+    address: str,
+    overrides: Sequence[str],
+    executor: ExecutorName | None,
+    ray_address: str | None,
+    command: Sequence[str],
+    console: Console,
+) -> Outcome:
+    """Goes on with a sweep whose driver has ended, however it did.
 
-    Raises:
-        InvalidInput: a line for every fault.
-    """
-    path = Path(sweep)
-    looks_like_a_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
-    if path.is_file() or (looks_like_a_file and sweep not in preset_names()):
-        return load_sweep(path, overrides)
-    return parse_sweep(preset_text(sweep), f"preset {sweep}", overrides)
-
-
-def check_against_data(spec: SweepSpec, data: Dataset, work: WorkCounter) -> None:
-    """Builds every network of the space once, and holds the batch sizes against the data.
+    Args:
+        address: its run folder.
+        overrides: the values of `--set`, of sections that decide on no number.
+        executor: where runs are trained; None for where they were.
+        ray_address: of a Ray cluster, `local` for this machine; None for the one that was used.
+        command: the command line, for the records.
+        console: for what is said.
 
     Raises:
-        InvalidInput: a network that the data does not fit, or a batch larger than the data.
+        InvalidInput: as `launch`; also if another driver has the folder.
+        SweepStopped: the run folder or the study's storage fails.
+        KeyboardInterrupt: a second Ctrl-C.
     """
-    largest = spec.space.largest_batch_size()
-    if largest > data.n_training_images:
-        raise InvalidInput(
-            f"'space.batch_size' must be an integer from 1 to {data.n_training_images}, "
-            f"the training images that '{spec.data.name}' leaves, got {largest}"
+    _check_resumable(overrides)
+    with _resumable(address), closing(RunFolder.open(address, command)) as folder:
+        text = folder.sweep_text()
+        spec = parse_sweep(text, folder.place.address_of(SWEEP_FILE), overrides)
+        about = _provenance(text)
+        used: ExecutorName = executor or ("inline" if about.get("executor") == "inline" else "ray")
+        if ray_address is None and executor is None:
+            ray_address = about.get("address")
+        circumstances = Circumstances(
+            used, None if ray_address == "local" else ray_address, command, console
         )
-    for architecture in spec.space["architecture"].domain.listed():
-        for optimizer in spec.space.optimizers():
-            values = {"architecture": architecture, "batch_size": 1, "optimizer": optimizer}
-            configuration = Configuration.from_values(values, spec.budget.cycles)
-            work.count(configuration)
-            if optimizer == "rso":
-                announce_fallback(fresh_network(configuration, data, seed=0), data.input_shape)
+        if folder.lock.predecessor is not None:
+            gone = folder.lock.predecessor
+            circumstances.say(f"the driver before, process {gone.pid} on {gone.host}, has died")
+        circumstances.say(_version_note(about))
+        data = load_dataset(spec.data)
+        work = WorkCounter(data)
+        check_against_data(spec, data, work)
+        driver = Driver(spec, folder, Search(spec, _study_store(spec, folder)), work)
+        ended = f"{driver.progress.n_trials_ended} of {spec.n_trials()} trials have ended"
+        if not driver.has_work:
+            circumstances.say(f"[bold]{spec.name}[/bold]: {ended}; nothing is left to do")
+            return Outcome(address, driver.progress)
+        with started_executor(spec, data, folder.place, circumstances) as running:
+            circumstances.say(f"{_opening(spec, running, used, address)}; {ended}")
+            return _driven(driver, running, address, circumstances)
 
 
-def _start_compiling(spec: SweepSpec) -> Future[None] | None:
-    """Compiles RSO's kernels beside what is done meanwhile; they are kept for the actors."""
-    if "rso" not in spec.space.optimizers():
-        return None
-    from rso_core.incremental.preparation import prepare_kernels  # takes a second to import
-
-    pool = ThreadPoolExecutor(1)
-    prepared = pool.submit(prepare_kernels)
-    pool.shutdown(wait=False)
-    return prepared
-
-
-def _executor(spec: SweepSpec, name: ExecutorName, data: Dataset, address: str | None) -> Executor:
-    resources = spec.resources
-    if name == "inline":
-        return InlineExecutor(data, n_threads=resources.cpus_per_run)
-    from sweeps.ray_executor import RayExecutor  # Ray is not needed for the inline executor
-
-    return RayExecutor(
-        data,
-        cpus_per_run=resources.cpus_per_run,
-        gpus_per_run=resources.gpus_per_run,
-        concurrency=resources.concurrency,
-        address=address,
-    )
+def _driven(
+    driver: Driver, executor: Executor, address: str, circumstances: Circumstances
+) -> Outcome:
+    console = circumstances.console
+    later = f"`rso-sweep resume {redacted(address)}` goes on with it"
+    try:
+        display = (LiveDisplay if console.is_terminal else PlainDisplay)(console)
+        with interrupts() as signals, closing(display):
+            progress = driver.run(executor, display, signals.is_requested)
+    except KeyboardInterrupt:
+        circumstances.say(f"stopped at once; {later}")
+        raise
+    circumstances.say(f"interrupted; {later}" if progress.is_interrupted else _closing(progress))
+    return Outcome(address, progress)
 
 
-def _opening(spec: SweepSpec, executor: Executor, name: ExecutorName, path: Path) -> str:
+@contextmanager
+def _resumable(address: str) -> Iterator[None]:
+    """Within it a failing storage stops the sweep with a line that says how to go on."""
+    try:
+        yield
+    except (StorageFailed, StudyUnreachable) as error:
+        raise SweepStopped(
+            f"{error}; once that is put right, `rso-sweep resume {redacted(address)}` goes on: "
+            "what was complete is kept"
+        ) from error
+
+
+def _study_store(spec: SweepSpec, folder: RunFolder) -> StudyStore:
+    if spec.study.storage is not None and "***" in spec.study.storage:
+        raise InvalidInput(
+            "'study.storage' has a password that is kept nowhere; give the address again with "
+            "--set study.storage=..., best with ${NAME} of an environment variable in it"
+        )
+    name = spec.study.name or spec.name
+    return open_study_store(spec.study.storage, name, folder.journal)
+
+
+def _check_resumable(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.partition(".")[0] not in _RESUMABLE_SECTIONS:
+            allowed = ", ".join(_RESUMABLE_SECTIONS[:-1]) + f" and {_RESUMABLE_SECTIONS[-1]}"
+            raise InvalidInput(
+                f"'{key}' cannot be changed when a sweep is resumed, only {allowed} can "
+                f"(--set {redacted(override)})"
+            )
+
+
+def _provenance(text: str) -> Mapping[str, Any]:
+    content = read_yaml(text).content
+    found = content.get("provenance") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _version_note(about: Mapping[str, Any]) -> str:
+    before, now = about.get("versions"), versions()
+    if not isinstance(before, dict):
+        return ""
+    changed = [
+        f"{name} {before[name]} before, {now[name]} now"
+        for name in before
+        if name in now and before[name] != now[name]
+    ]
+    if not changed:
+        return ""
+    return f"[yellow]numbers may differ in the last digits: {'; '.join(changed)}[/yellow]"
+
+
+def _opening(spec: SweepSpec, executor: Executor, name: ExecutorName, address: str) -> str:
     n_trials, n_seeds = spec.n_trials(), len(spec.seeds)
     n_slots = min(executor.n_slots, n_trials * n_seeds)
     where = "in this process" if name == "inline" else f"in {n_slots} Ray actors"
@@ -166,7 +210,7 @@ def _opening(spec: SweepSpec, executor: Executor, name: ExecutorName, path: Path
     return (
         f"[bold]{spec.name}[/bold]: {n_trials} trials x {n_seeds} "
         f"{'seed' if n_seeds == 1 else 'seeds'} = {n_trials * n_seeds} runs of "
-        f"{spec.budget.cycles} cycles {where}, into [bold]{path}[/bold]"
+        f"{spec.budget.cycles} cycles {where}, into [bold]{redacted(address)}[/bold]"
     )
 
 

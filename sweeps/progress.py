@@ -25,6 +25,8 @@ class RunningRun:
     """Its whole work, in `Work.cost`'s unit."""
     progress: Progress | None = None
     last: CycleRecord | None = None
+    share_before: float = 0.0
+    """What was done of it before this driver, or this attempt, began."""
 
     @property
     def share_done(self) -> float:
@@ -65,7 +67,10 @@ class SweepProgress:
     n_trials_failed: int = 0
     running: dict[str, RunningRun] = field(default_factory=dict)
     best: Best | None = None
+    is_interrupted: bool = False
+    """Whether the sweep was left to be gone on with."""
     started: float = 0.0
+    _cost_before: float = 0.0
     _cost_ended: float = 0.0
 
     def __post_init__(self) -> None:
@@ -86,13 +91,23 @@ class SweepProgress:
         """Since the sweep began."""
         return self.clock() - self.started
 
+    def run_recorded(self, cost: float) -> None:
+        """A run was over before this driver began."""
+        self._cost_before += cost
+
     def run_started(self, run: Run, cost: float) -> None:
         """A run is being trained from now on."""
         self.running[run.name] = RunningRun(run, cost)
 
     def run_ended(self, run: Run) -> None:
         """A run is over."""
-        self._cost_ended += self.running.pop(run.name).cost
+        ended = self.running.pop(run.name)
+        self._cost_before += ended.share_before * ended.cost
+        self._cost_ended += (1 - ended.share_before) * ended.cost
+
+    def run_left(self, run: Run) -> None:
+        """A run is not being trained any more, though it is not over."""
+        self.running.pop(run.name)
 
     def trial_finished(self, trial: Trial, value: float) -> None:
         """A trial has its objective."""
@@ -103,7 +118,9 @@ class SweepProgress:
 
     def left_s(self) -> float | None:
         """Seconds until the sweep ends, at the pace so far; None while there is none to go by."""
-        done = self._cost_ended + sum(r.share_done * r.cost for r in self.running.values())
-        if not done or self.elapsed_s < _TOO_EARLY_S:
+        running = self.running.values()
+        done = self._cost_ended + sum((r.share_done - r.share_before) * r.cost for r in running)
+        before = self._cost_before + sum(r.share_before * r.cost for r in running)
+        if done <= 0 or self.elapsed_s < _TOO_EARLY_S:
             return None
-        return self.elapsed_s * max(0.0, self.mean_cost * self.n_runs / done - 1)
+        return self.elapsed_s * max(0.0, (self.mean_cost * self.n_runs - before) / done - 1)

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sweeps.storage.redaction import redacted
+
 _PACKAGES = ("rso-sweep", "torch", "torchvision", "ray", "optuna", "numpy", "pandas")
 
 
@@ -22,8 +24,8 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
     """
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(command),
-        "versions": {"python": platform.python_version()} | _versions(),
+        "command": redacted(shlex.join(command)),
+        "versions": versions(),
         "machine": {
             "host": platform.node(),
             "platform": platform.platform(),
@@ -36,8 +38,9 @@ def provenance(command: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide on the numbers."""
+    found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -1,159 +1,219 @@
-"""A sweep's folder on disk: what was asked, the study's journal, the records, the report."""
+"""A sweep's folder: what was asked, the study's journal, the records, the states of its runs."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from rso_core.errors import InvalidInput
-from rso_core.records import CycleRecord
-from sweeps.provenance import provenance
-from sweeps.runs import Run, RunEnded
-from sweeps.spec import SweepSpec
+from rso_core.errors import InvalidInput, reason
+from sweeps.located_yaml import write_yaml
+from sweeps.provenance import provenance, versions
+from sweeps.records import Records, Row, encoded
+from sweeps.runs import now
+from sweeps.spec import Metric, SweepSpec
+from sweeps.storage.append_log import AppendLog
+from sweeps.storage.driver_lock import DriverLock, Holder
+from sweeps.storage.places import Place, StorageFailed, open_place
+from sweeps.storage.redaction import redacted, without_secrets
 from sweeps.sweep_file import dump_sweep
-from sweeps.work import Work
 
 SWEEP_FILE = "sweep.yaml"
+_FOLDERS = ("records", "checkpoints", "report")
+_LOCK_FILES = ("driver.lock", "driver.json")
 
 
 class RunFolder:
-    """The folder of one sweep. `create` makes it.
+    """The folder of one sweep, held by one driver. `create` makes it, `open` goes on with it.
 
     Attributes:
-        path: the folder.
-        journal: the Optuna study's journal file in it.
+        place: where it is.
+        journal: the Optuna study's journal in it.
+        lock: held from `create` or `open` until `close`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.journal = path / "study.journal"
-        self._cycles = path / "records" / "cycles.jsonl"
-        self._runs = path / "records" / "runs.jsonl"
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.journal = AppendLog(place, "study.journal")
+        self.lock = DriverLock(place, Holder(platform.node(), os.getpid(), now()))
+        self._cycles, self._runs, self._attempts, self._drivers = (
+            AppendLog(place, f"records/{name}.jsonl")
+            for name in ("cycles", "runs", "attempts", "drivers")
+        )
 
     @classmethod
-    def create(cls, path: Path, spec: SweepSpec, command: Sequence[str]) -> RunFolder:
+    def create(
+        cls, address: str, spec: SweepSpec, command: Sequence[str], started_with: dict[str, Any]
+    ) -> RunFolder:
         """Makes the folder, with the resolved sweep file and how it came about.
+
+        Args:
+            address: a path or an fsspec address; see `check_output`.
+            spec: the sweep.
+            command: the command line, program first.
+            started_with: what else a driver that goes on must know, such as the executor.
 
         Raises:
             InvalidInput: it cannot be made, or holds something already; nothing is written.
         """
-        check_output(path)
+        check_output(address)
+        folder = cls(open_place(address))
         try:
-            for part in ("records", "checkpoints", "report"):
-                (path / part).mkdir(parents=True, exist_ok=True)
-            about = yaml.safe_dump({"provenance": provenance(command)}, sort_keys=False)
+            folder.place.make(*_FOLDERS)
+            folder.lock.acquire()
+            check_output(address)  # another driver may have been quicker
+            about = provenance(command) | started_with
             resolved = spec.model_copy(update={"trials": spec.n_trials()})
-            (path / SWEEP_FILE).write_text(dump_sweep(resolved) + about, encoding="utf-8")
-        except OSError as error:
+            text = dump_sweep(resolved, without_secrets) + write_yaml({"provenance": about})
+            folder._note_driver(command)
+            # from here on it is a run folder, which can be gone on with
+            folder.place.write(SWEEP_FILE, text.encode())
+        except StorageFailed as error:
+            folder.lock.release()
             raise InvalidInput(
-                f"'--out' must be a folder that can be written, got '{path}' ({error.strerror})"
+                f"'--out' must be a folder that can be written, got '{redacted(address)}': {error}"
             ) from error
-        return cls(path)
+        except BaseException:
+            folder.lock.release()
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, address: str, command: Sequence[str]) -> RunFolder:
+        """Takes over a folder whose driver has ended, and drops what it left half written.
+
+        Raises:
+            InvalidInput: it is not a run folder, or a driver that is alive has it.
+            StorageFailed: it is damaged, or cannot be written.
+        """
+        folder = cls(open_place(address))
+        if not folder.place.exists(SWEEP_FILE):
+            raise InvalidInput(
+                f"'{folder.place.address_of()}' is not a run folder: it has no {SWEEP_FILE}"
+            )
+        folder.lock.acquire()
+        try:
+            folder.place.make(*_FOLDERS)
+            folder.place.tidy("", *_FOLDERS, "weights")
+            for log in (folder.journal, folder._cycles, folder._runs, folder._attempts):
+                log.repair()
+            folder._note_driver(command)
+        except BaseException:
+            folder.lock.release()
+            raise
+        return folder
+
+    def sweep_text(self) -> str:
+        """The resolved sweep file."""
+        return self.place.read(SWEEP_FILE).decode()
+
+    def records(self, metric: Metric) -> Records:
+        """What is on the disk of every run.
+
+        Args:
+            metric: the sweep's objective.
+
+        Raises:
+            StorageFailed: a row is not what it should be.
+        """
+        cycles, runs, attempts = (
+            [json.loads(line) for line in log.read()]
+            for log in (self._cycles, self._runs, self._attempts)
+        )
+        try:
+            return Records.of_rows(cycles, runs, attempts, metric)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StorageFailed(
+                f"'{self.place.address_of('records')}' has a row that is none of this program's "
+                f"({reason(error)}); restore it from a copy"
+            ) from error
 
     def append(
-        self, cycles: Iterable[tuple[Run, CycleRecord]], runs: Iterable[dict[str, Any]]
+        self, cycles: Sequence[Row] = (), runs: Sequence[Row] = (), attempts: Sequence[Row] = ()
     ) -> None:
         """Appends rows to the records; they are on the disk when it returns.
 
-        Args:
-            cycles: a run and one of its cycles, for each new row.
-            runs: new rows of ended runs, from `run_row`.
+        Raises:
+            StorageFailed: they cannot be written; what was there before still is.
         """
-        _append_lines(self._cycles, [_cycle_row(run, record) for run, record in cycles])
-        _append_lines(self._runs, list(runs))
+        for log, rows in (
+            (self._attempts, attempts),
+            (self._cycles, cycles),
+            (self._runs, runs),  # last: an ended run has all its cycles
+        ):
+            log.append([encoded(row) for row in rows])
+
+    def close(self) -> None:
+        """Lets other drivers have it."""
+        self.lock.release()
+
+    def _note_driver(self, command: Sequence[str]) -> None:
+        row = {
+            "started_at": now(),
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "command": redacted(" ".join(command)),
+            "versions": versions(),
+        }
+        self._drivers.append([encoded(row)])
 
 
-def run_row(run: Run, ended: RunEnded, work: Work, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The row that tells of an ended run.
-
-    Args:
-        run: the run.
-        ended: how it ended.
-        work: what the run amounted to.
-        parameters: the values of the dimensions that the sweep varies.
-    """
-    configuration = run.configuration
-    return {
-        "trial": run.trial,
-        "run": run.name,
-        "seed": run.seed,
-        "state": ended.state,
-        "reason": ended.reason,
-        "architecture": configuration.architecture,
-        "batch_size": configuration.batch_size,
-        "optimizer": configuration.optimizer,
-        "cycles": configuration.cycles,
-        "options": configuration.options.model_dump(mode="json"),
-        "parameters": parameters,
-        "n_parameters": work.n_parameters,
-        "n_training_images": work.n_training_images,
-        "host": ended.host,
-        "n_threads": ended.n_threads,
-        "started_at": ended.started_at,
-        "ended_at": ended.ended_at,
-    }
-
-
-def check_output(path: Path) -> None:
+def check_output(address: str) -> None:
     """Finds out whether a new sweep may be written there, without writing.
 
+    What a driver leaves that was ended while it made the folder is no obstacle.
+
     Raises:
-        InvalidInput: the path is a file, or a folder that is not empty.
+        InvalidInput: the address is a file, or a folder that is not empty.
     """
+    place = open_place(address)
+    shown = redacted(address)
+    if place.is_local and Path(address).exists() and not Path(address).is_dir():
+        raise InvalidInput(f"'--out' must be a folder, got the file '{shown}'; name another")
     try:
-        if not path.exists():
+        if place.exists(SWEEP_FILE):
+            raise InvalidInput(
+                f"'--out' must be a new or an empty folder, got '{shown}', which holds a sweep; "
+                f"`rso-sweep resume {shown}` goes on with it, or name another, "
+                f"such as '{redacted(free_name(address))}'"
+            )
+        if place.is_empty() or _is_unfinished(place):
             return
-        if not path.is_dir():
-            raise InvalidInput(f"'--out' must be a folder, got the file '{path}'; name another")
-        if not any(path.iterdir()):
-            return
-    except OSError as error:
+    except StorageFailed as error:
         raise InvalidInput(
-            f"'--out' must be a folder that can be read, got '{path}' ({error.strerror})"
+            f"'--out' must be a folder that can be read, got '{shown}': {error}"
         ) from error
-    held = "a sweep" if (path / SWEEP_FILE).exists() else "other files"
     raise InvalidInput(
-        f"'--out' must be a new or an empty folder, got '{path}', which holds {held}; "
-        f"name another, such as '{free_name(path)}'"
+        f"'--out' must be a new or an empty folder, got '{shown}', which holds other files; "
+        f"name another, such as '{redacted(free_name(address))}'"
     )
 
 
-def free_name(path: Path) -> Path:
-    """The path itself, or with the first of -2, -3, ... that does not exist yet."""
-    candidate, number = path, 2
-    while candidate.exists():
-        candidate = path.with_name(f"{path.name}-{number}")
+def free_name(address: str) -> str:
+    """The address itself, or with the first of -2, -3, ... that does not exist yet."""
+    candidate, number = address, 2
+    while not open_place(candidate).is_empty() or Path(candidate).exists():
+        candidate = f"{address.rstrip('/')}-{number}"
         number += 1
     return candidate
 
 
-def _cycle_row(run: Run, record: CycleRecord) -> dict[str, Any]:
-    return {"trial": run.trial, "run": run.name, "seed": run.seed, **asdict(record)}
+def _is_unfinished(place: Place) -> bool:
+    """Whether there is nothing but what `RunFolder.create` makes before the sweep file."""
+    drivers = {"drivers.jsonl"}
+    return (
+        set(place.names()) <= set(_LOCK_FILES)
+        and set(place.names("records")) <= drivers
+        and not any(place.names(folder) for folder in _FOLDERS[1:])
+        and _has_only(place, _FOLDERS)
+    )
 
 
-def _append_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    lines = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+def _has_only(place: Place, folders: Sequence[str]) -> bool:
+    if not place.is_local:
+        return True
+    found = {path.name for path in Path(place.address).iterdir() if path.is_dir()}
+    return found <= set(folders)

@@ -11,6 +11,11 @@ from rso_core.records import CycleRecord, Progress
 
 RunState = Literal["finished", "failed", "pruned"]
 
+Position = tuple[int, int]
+"""How far a run is: cycles that are over, then visits or batches of the next one. In order."""
+
+START: Position = (0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -28,6 +33,19 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class RunBegan:
+    """A worker has taken the run up: an attempt at it begins."""
+
+    run: str
+    resumed_from: Position
+    """Of its checkpoint; `START` without one."""
+    host: str
+    n_threads: int
+    started_at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunProgressed:
     """The run is somewhere within a cycle."""
 
@@ -37,10 +55,35 @@ class RunProgressed:
 
 @dataclass(frozen=True, slots=True)
 class CycleEnded:
-    """The run has finished a cycle."""
+    """The run has finished a cycle; of one that was resumed, its earlier cycles come again."""
 
     run: str
     record: CycleRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RunNoticed:
+    """Something about the run that does not end it, such as a checkpoint that is not written."""
+
+    run: str
+    notice: str
+    """One line."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSuspended:
+    """The run has left off because the sweep is to stop; its worker is free."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunInterrupted:
+    """The worker is gone, and with it all since the run's last checkpoint."""
+
+    run: str
+    reason: str
+    """In one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +97,15 @@ class RunEnded:
     host: str
     n_threads: int
     started_at: str
-    """ISO 8601, UTC; so `ended_at`."""
+    """ISO 8601, UTC; so `ended_at`. The beginning is that of its last attempt."""
     ended_at: str
 
 
-RunEvent = RunProgressed | CycleEnded | RunEnded
+RunEvent = (
+    RunBegan | RunProgressed | CycleEnded | RunNoticed | RunSuspended | RunInterrupted | RunEnded
+)
+LAST_EVENTS = (RunEnded, RunInterrupted, RunSuspended)
+"""After one of these nothing more comes of an attempt."""
 
 
 def now() -> str:

@@ -5,22 +5,23 @@ One process owns it: it alone asks, reports, prunes and tells.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
 
-from rso_core.configuration import Configuration, Scalar
+from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput
+from sweeps.points import KnownPoints, Point, sampler_seed
 from sweeps.spec import MedianPruning, SweepSpec, TpeSampling
+from sweeps.storage.studies import StudyStore
+
+Result = Literal["finished", "pruned", "failed"]
+"""What a trial comes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,11 @@ class Trial:
 
     number: int
     configuration: Configuration
-    parameters: dict[str, Scalar]
-    """The values of all dimensions of the space that this configuration has, fixed ones too."""
+    parameters: Point
+    told: Result | None = None
+    """The result that the study has of it already; None while it has none."""
+    reported: Mapping[int, float] = field(default_factory=dict)
+    """The objective after each cycle that the study has heard of."""
 
 
 class UnusableTrial(Exception):  # noqa: N818  (it names what was found)
@@ -45,109 +49,163 @@ class UnusableTrial(Exception):  # noqa: N818  (it names what was found)
 class Search:
     """Asks the study for configurations and tells it their results.
 
+    All of it is in the storage after `flush`, and after nothing else.
+
     Args:
         spec: the sweep.
-        journal: where the study is kept; a new file.
+        store: where the study is kept; it is made there if it is not there yet.
     """
 
-    def __init__(self, spec: SweepSpec, journal: Path) -> None:
+    def __init__(self, spec: SweepSpec, store: StudyStore) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._spec = spec
-        self._study = optuna.create_study(
-            study_name=spec.name,
-            storage=JournalStorage(JournalFileBackend(str(journal))),
-            direction=spec.objective.direction,
-            sampler=_sampler(spec),
-            pruner=_pruner(spec),
-        )
-        self._points = _points(spec)
+        self._store = store
+        with store.errors():
+            # optuna's `load_if_exists` would write into the journal each time
+            if not store.has_study():
+                store.storage.create_new_study([_direction(spec)], store.study_name)
+            self._study = optuna.load_study(
+                study_name=store.study_name, storage=store.storage, pruner=_pruner(spec)
+            )
+            self._study_id = store.storage.get_study_id_from_name(store.study_name)
+            self.trials = self._study.get_trials(deepcopy=False)
+        self.n_asked = len(self.trials)
+        self._points = KnownPoints(spec)
         self._asked: dict[int, optuna.Trial] = {}
 
-    def ask(self) -> Trial | None:
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether a trial's number alone says its configuration, whatever was told before."""
+        return self._points.are_known
+
+    def ask(self, recorded: Point | None = None) -> Trial | None:
         """The next configuration; None once the sweep has all its trials.
+
+        Args:
+            recorded: the point of this trial if it is known from the records; else it is sampled.
 
         Raises:
             UnusableTrial: the next one's options do not go together; the study knows of it, and
                 there may be more after it.
         """
-        point = next(self._points, _END)
-        if point is _END:
+        number = self.n_asked
+        if number >= self._spec.n_trials():
             return None
-        if isinstance(point, dict):
-            # Optuna's grid sampler does not suit ask and tell: the grid's points are enqueued
-            self._study.enqueue_trial(point)
-        trial = self._study.ask()
-        values = self._spec.space.suggest(trial)
-        try:
-            configuration = Configuration.from_values(values, self._spec.budget.cycles)
-        except InvalidInput as error:
-            self._study.tell(trial, state=TrialState.FAIL)
-            raise UnusableTrial(trial.number, str(error)) from error
-        self._asked[trial.number] = trial
-        return Trial(trial.number, configuration, values)
+        with self._store.errors():
+            self._study.sampler = _sampler(self._spec, number)
+            point = recorded
+            if point is None and self._points.are_known:
+                point = self._points[number]
+            trial = self._study.ask() if point is None else self._created(point)
+            self.n_asked += 1
+            return self._usable(trial, {})
 
-    def report(self, number: int, value: float, cycle: int) -> bool:
-        """Reports the objective after a cycle; True if the trial is to be pruned."""
-        if not math.isfinite(value):
-            return False
-        trial = self._asked[number]
-        trial.report(value, step=cycle)
-        return trial.should_prune()
+    def reopen(self, frozen: optuna.trial.FrozenTrial) -> Trial:
+        """A trial of the study that was asked for earlier, by this driver or one before it.
+
+        Raises:
+            UnusableTrial: its options do not go together.
+        """
+        number, told = frozen.number, _RESULTS.get(frozen.state)
+        with self._store.errors():
+            if told is not None:
+                values = self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
+                return self._configured(number, values, told, frozen.intermediate_values)
+            self._study.sampler = _sampler(self._spec, number)
+            trial_id = self._store.storage.get_trial_id_from_study_id_trial_number(
+                self._study_id, number
+            )
+            if frozen.state == TrialState.WAITING:  # somebody has enqueued it
+                self._store.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            # what was suggested is given again; the rest of a torn ask is sampled
+            return self._usable(optuna.Trial(self._study, trial_id), frozen.intermediate_values)
+
+    def report(self, number: int, value: float, cycle: int) -> None:
+        """Reports the objective after a cycle."""
+        if math.isfinite(value):
+            with self._store.errors():
+                self._asked[number].report(value, step=cycle)
+
+    def should_prune(self, number: int) -> bool:
+        """Whether the trial is to be pruned, to go by what was reported last."""
+        with self._store.errors():
+            return self._asked[number].should_prune()
 
     def tell(self, number: int, value: float) -> None:
         """Tells the objective of a trial that ran to its end; a finite number."""
-        self._study.tell(self._asked.pop(number), value)
+        with self._store.errors():
+            self._study.tell(self._asked.pop(number), value)
 
     def tell_pruned(self, number: int) -> None:
         """Tells that a trial was stopped early; the study takes its last reported value."""
-        self._study.tell(self._asked.pop(number), state=TrialState.PRUNED)
+        with self._store.errors():
+            self._study.tell(self._asked.pop(number), state=TrialState.PRUNED)
 
     def tell_failed(self, number: int) -> None:
         """Tells that a trial has no objective."""
-        self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
+        with self._store.errors():
+            self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
+
+    def flush(self) -> None:
+        """Sees to it that all that was asked, reported and told is in the storage."""
+        with self._store.errors():
+            self._store.flush()
+
+    def _created(self, point: Point) -> optuna.Trial:
+        """A trial of that point, in one piece: a crash leaves all of it or nothing."""
+        fixed = optuna.trial.FixedTrial(point)
+        self._spec.space.suggest(fixed)
+        template = create_trial(
+            state=TrialState.RUNNING, params=fixed.params, distributions=fixed.distributions
+        )
+        trial_id = self._store.storage.create_new_trial(self._study_id, template_trial=template)
+        return optuna.Trial(self._study, trial_id)
+
+    def _usable(self, trial: optuna.Trial, reported: Mapping[int, float]) -> Trial:
+        values = self._spec.space.suggest(trial)
+        try:
+            usable = self._configured(trial.number, values, None, reported)
+        except UnusableTrial:
+            self._study.tell(trial, state=TrialState.FAIL)
+            raise
+        self._asked[trial.number] = trial
+        return usable
+
+    def _configured(
+        self,
+        number: int,
+        values: Point,
+        told: Result | None,
+        reported: Mapping[int, float],
+    ) -> Trial:
+        try:
+            configuration = Configuration.from_values(values, self._spec.budget.cycles)
+        except InvalidInput as error:
+            raise UnusableTrial(number, str(error)) from error
+        return Trial(number, configuration, values, told, dict(reported))
 
 
-def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configuration]:
-    """Configurations that stand for those of the sweep, always the same for one sweep file.
-
-    A grid's own, evenly spaced where there are more of them; for a sampler, which chooses as it
-    goes, random ones.
-    """
-    points: Iterable[dict[str, Scalar]]
-    if spec.sampler.name == "grid":
-        n = spec.n_trials()
-        points = itertools.islice(spec.space.grid(), 0, n, math.ceil(n / at_most))
-    else:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=spec.seed))
-        points = (spec.space.suggest(study.ask()) for _ in range(at_most))
-    found = []
-    for point in points:
-        with suppress(InvalidInput):  # such a trial will fail at once
-            found.append(Configuration.from_values(point, spec.budget.cycles))
-    return found
+_RESULTS: dict[TrialState, Result] = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 
-_END: Any = object()
+def _direction(spec: SweepSpec) -> StudyDirection:
+    return StudyDirection[spec.objective.direction.upper()]
 
 
-def _points(spec: SweepSpec) -> Iterator[dict[str, Scalar] | None]:
-    """For each trial to come: its point in the space, or None where the sampler chooses it."""
-    if spec.sampler.name == "grid":
-        yield from itertools.islice(spec.space.grid(), spec.n_trials())
-    else:
-        for _ in range(spec.n_trials()):
-            yield None
-
-
-def _sampler(spec: SweepSpec) -> optuna.samplers.BaseSampler:
+def _sampler(spec: SweepSpec, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler for one trial: a sweep that was resumed draws what it would have drawn."""
+    seed = sampler_seed(spec, number)
     if isinstance(spec.sampler, TpeSampling):
         return optuna.samplers.TPESampler(
-            seed=spec.seed,
+            seed=seed,
             n_startup_trials=spec.sampler.n_startup_trials,
             n_ei_candidates=spec.sampler.n_ei_candidates,
         )
-    return optuna.samplers.RandomSampler(seed=spec.seed)
+    return optuna.samplers.RandomSampler(seed=seed)
 
 
 def _pruner(spec: SweepSpec) -> optuna.pruners.BasePruner:

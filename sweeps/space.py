@@ -30,7 +30,7 @@ class Space:
     dimensions: tuple[Dimension, ...]
     """In the order of the sweep file; no two of one name."""
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, Scalar]:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Scalar]:
         """Asks the trial for a configuration: the main dimensions, then its optimiser's options.
 
         Returns:

@@ -105,6 +105,10 @@ class MedianPruning(_Section):
     )
 
 
+def _optional_name(value: object) -> object:
+    return value if value is None else _name(value)
+
+
 def _without_default(schema: JsonDict) -> None:
     del schema["default"]
 
@@ -149,6 +153,52 @@ class Resources(_Section):
         if gpus > 1 and gpus != int(gpus):
             raise constraint_fault(f"must be at most 1 or a whole number, got {gpus!r}")
         return gpus
+
+
+class Checkpoints(_Section):
+    """What is kept of the state of runs, so that they can be gone on with elsewhere."""
+
+    every_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds between two checkpoints of a run within a cycle; one more at its end",
+    )
+    keep_final_weights: bool = Field(
+        default=False, description="Whether weights/ keeps the final weights of finished runs"
+    )
+
+
+class Limits(_Section):
+    """When a run is given up."""
+
+    attempts: int = Field(
+        default=5,
+        ge=1,
+        description="Times that a run is begun without getting further, where its actor or its "
+        "machine dies; then it fails",
+    )
+    run_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds that an attempt at a run may take; then the run fails. null: no limit",
+    )
+
+
+class StudyOptions(_Section):
+    """Where the Optuna study is kept."""
+
+    storage: str | None = Field(
+        default=None,
+        min_length=1,
+        description="An RDB address (postgresql+psycopg://, mysql+pymysql://, sqlite:///) or "
+        "grpc://HOST:PORT of Optuna's proxy; ${NAME} stands for an environment variable. "
+        "null: study.journal in the run folder",
+    )
+    name: Annotated[str | None, BeforeValidator(_optional_name)] = Field(
+        default=None,
+        description="The study's name in that storage; null: the sweep's name",
+        max_length=100,
+    )
 
 
 def _name(value: object) -> object:
@@ -280,8 +330,18 @@ class SweepSpec(_Section):
     resources: Resources = Field(
         default_factory=Resources, description="What a run is given, and how many run at once"
     )
+    checkpoints: Checkpoints = Field(
+        default_factory=Checkpoints, description="What is kept of the state of runs"
+    )
+    limits: Limits = Field(default_factory=Limits, description="When a run is given up")
+    study: StudyOptions = Field(
+        default_factory=StudyOptions, description="Where the Optuna study is kept"
+    )
     output: str | None = Field(
-        default=None, min_length=1, description="The run folder; null: runs/NAME"
+        default=None,
+        min_length=1,
+        description="The run folder: a path, or an address such as s3://bucket/folder; "
+        "null: runs/NAME",
     )
 
     @property

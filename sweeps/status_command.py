@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 
 from analysis import load
 from sweeps.durations import duration
+from sweeps.storage.places import open_place
 
 
-def status_lines(folder: Path) -> list[str]:
+def status_lines(folder: str) -> list[str]:
     """The lines to print.
 
     Raises:
@@ -57,10 +57,11 @@ def _best(trials: pd.DataFrame, metric: str, direction: str) -> str:
     )
 
 
-def _age(folder: Path) -> str:
-    times = [file.stat().st_mtime for file in (folder / "records").glob("*.jsonl")]
+def _age(folder: str) -> str:
+    place = open_place(folder)
+    moments = [place.modified_at(f"records/{name}") for name in place.names("records")]
+    times = [moment for moment in moments if moment is not None]
     if not times:
         return "no record yet"
-    last = datetime.fromtimestamp(max(times), UTC)
-    age_s = (datetime.now(UTC) - last).total_seconds()
+    age_s = (datetime.now(UTC) - max(times)).total_seconds()
     return f"record written {duration(age_s)} ago"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +64,16 @@ def parse_sweep(text: str, source_name: str, overrides: Sequence[str] = ()) -> S
     return spec
 
 
-def dump_sweep(spec: SweepSpec) -> str:
-    """The sweep file of a spec, with every default written out; it loads back to an equal spec."""
+def dump_sweep(spec: SweepSpec, written: Callable[[Any], Any] = lambda content: content) -> str:
+    """The sweep file of a spec, with every default written out; it loads back to an equal spec.
+
+    Args:
+        spec: the sweep.
+        written: what becomes of the content before it is written.
+    """
     content = spec.model_dump()
     content["seeds"] = list(spec.seeds)
-    return write_yaml(content)
+    return write_yaml(written(content))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,31 @@ from __future__ import annotations
 import platform
 import queue
 import threading
+import time
+from collections.abc import Callable
 
 from rso_core.datasets import Dataset
 from rso_core.errors import reason
 from rso_core.records import Progress
-from rso_core.training import train
-from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunProgressed, RunState, now
+from rso_core.training import Training, UnusableState
+from sweeps.runs import (
+    CycleEnded,
+    Run,
+    RunBegan,
+    RunEnded,
+    RunEvent,
+    RunNoticed,
+    RunProgressed,
+    RunState,
+    RunSuspended,
+    now,
+)
+from sweeps.storage.checkpoints import CheckpointFolder, UnusableCheckpoint, position
+from sweeps.storage.places import StorageFailed
+from sweeps.storage.redaction import redacted
+
+_CYCLE_WORTH_S = 1.0
+"""A cycle is worth a checkpoint of its own if the last one is older than this."""
 
 
 class Worker:
@@ -23,24 +42,40 @@ class Worker:
         data: the training, validation and test data of all its runs.
         n_threads: threads that torch may use.
         device: a torch device: `cpu`, `cuda`.
+        checkpoints: where runs are gone on from and kept; None to keep nothing.
     """
 
-    def __init__(self, data: Dataset, n_threads: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        n_threads: int,
+        device: str = "cpu",
+        checkpoints: CheckpointFolder | None = None,
+    ) -> None:
         self._data = data
         self._n_threads = n_threads
         self._device = device
+        self._checkpoints = checkpoints
         self._events: queue.SimpleQueue[RunEvent] = queue.SimpleQueue()
         self._stopped: set[str] = set()
+        self._suspended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, run: Run) -> None:
-        """Begins to train; returns at once. The run before must have ended."""
+        """Begins to train, from the run's checkpoint if it has one; returns at once.
+
+        The run before must have ended.
+        """
         self._thread = threading.Thread(target=self._train, args=(run,), name=run.name, daemon=True)
         self._thread.start()
 
     def stop(self, run: str) -> None:
         """Ends the run of that name as pruned, within a second or so; at once if still to come."""
         self._stopped.add(run)
+
+    def suspend(self) -> None:
+        """Leaves off with the run in hand after writing its checkpoint, and with all to come."""
+        self._suspended.set()
 
     def wait(self, timeout_s: float) -> None:
         """Waits until nothing trains, at most so long: a process must not end under torch."""
@@ -64,43 +99,163 @@ class Worker:
             return events
 
     def _train(self, run: Run) -> None:
-        started_at = now()
+        attempt = _Attempt(run, self._checkpoints, self._events.put)
+        began = attempt.begin(self._n_threads)
         state: RunState = "finished"
         failure = None
 
-        def on_progress(progress: Progress) -> None:
+        def obey(training: Training) -> None:
+            """Called wherever a run can be left."""
             if run.name in self._stopped:
                 raise _Stopped
+            if self._suspended.is_set():
+                attempt.save(training)
+                raise _Suspended
+
+        def on_progress(progress: Progress) -> None:
             self._events.put(RunProgressed(run.name, progress))
+            obey(training)
+            attempt.save_if_due(training)
 
         try:
-            for record in train(
-                run.configuration,
-                self._data,
-                run.seed,
-                n_threads=self._n_threads,
-                device=self._device,
-                on_progress=on_progress,
-            ):
+            training = attempt.training(
+                lambda state: Training(
+                    run.configuration,
+                    self._data,
+                    run.seed,
+                    n_threads=self._n_threads,
+                    device=self._device,
+                    on_progress=on_progress,
+                    state=state,
+                )
+            )
+            for record in training.records:
                 self._events.put(CycleEnded(run.name, record))
-                if run.name in self._stopped:
-                    raise _Stopped
+            for record in training:
+                self._events.put(CycleEnded(run.name, record))
+                if record.cycle < run.configuration.cycles:
+                    obey(training)
+                    attempt.save_if_due(training, _CYCLE_WORTH_S)
+            attempt.keep_weights(training)
+        except _Suspended:
+            self._events.put(RunSuspended(run.name))
+            return
         except _Stopped:
             state = "pruned"
         except BaseException as error:  # a user's network may do anything, even leave by sys.exit
-            state, failure = "failed", reason(error)
+            state, failure = "failed", redacted(reason(error))
         self._events.put(
             RunEnded(
                 run=run.name,
                 state=state,
                 reason=failure,
-                host=platform.node(),
+                host=began.host,
                 n_threads=self._n_threads,
-                started_at=started_at,
+                started_at=began.started_at,
                 ended_at=now(),
             )
         )
 
 
+class _Attempt:
+    """One attempt at a run: from which state it begins, and when it writes the next.
+
+    A checkpoint that cannot be read or written costs time, should the run have to be resumed; it
+    never ends the run.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        checkpoints: CheckpointFolder | None,
+        tell: Callable[[RunEvent], object],
+    ) -> None:
+        self._run = run
+        self._checkpoints = checkpoints
+        self._tell = tell
+        self._state = self._read()
+        self._saved_at = time.monotonic()
+        self._has_failed = False
+
+    def begin(self, n_threads: int) -> RunBegan:
+        began = RunBegan(
+            run=self._run.name,
+            resumed_from=position(self._state),
+            host=platform.node(),
+            n_threads=n_threads,
+            started_at=now(),
+        )
+        self._tell(began)
+        return began
+
+    def training(self, build: Callable[[dict[str, object] | None], Training]) -> Training:
+        """The training from the checkpoint, or from the start if that is none of this run."""
+        state, self._state = self._state, None
+        try:
+            return build(state)
+        except UnusableState as error:
+            self._notice(f"its checkpoint cannot be used ({error}); it begins anew")
+            return build(None)
+
+    def save_if_due(self, training: Training, age_s: float | None = None) -> None:
+        """Writes a checkpoint if the last one is older than `age_s`, or than the sweep asks."""
+        if self._checkpoints is None:
+            return
+        due_s = self._checkpoints.every_s
+        if time.monotonic() - self._saved_at >= min(due_s, due_s if age_s is None else age_s):
+            self.save(training)
+
+    def save(self, training: Training) -> None:
+        if self._checkpoints is None:
+            return
+        try:
+            self._checkpoints.write(self._run.name, training.state_dict())
+        except Exception as error:  # a user's optimiser may have a state that cannot be saved
+            self._notice_once(f"its checkpoint cannot be written: {_line(error)}")
+        self._saved_at = time.monotonic()
+
+    def keep_weights(self, training: Training) -> None:
+        if self._checkpoints is None or not self._checkpoints.keep_final_weights:
+            return
+        try:
+            self._checkpoints.write_weights(self._run.name, training.weights())
+        except Exception as error:
+            self._notice(f"its weights cannot be kept: {_line(error)}")
+
+    def _read(self) -> dict[str, object] | None:
+        if self._checkpoints is None:
+            return None
+        try:
+            if self._checkpoints.is_reachable():
+                return self._checkpoints.read(self._run.name)
+            self._checkpoints = None
+            self._notice(
+                f"the run folder is not to be seen from {platform.node()}: no checkpoint is "
+                "written there; name a shared folder or an address such as s3://bucket/folder"
+            )
+        except UnusableCheckpoint as error:
+            self._notice(f"its checkpoint is damaged ({error}); it begins anew")
+        except StorageFailed as error:
+            self._notice(f"{_line(error)}; it begins anew")
+        return None
+
+    def _notice_once(self, text: str) -> None:
+        """What fails now may be written next time, but failing each time is said once."""
+        if not self._has_failed:
+            self._notice(text)
+        self._has_failed = True
+
+    def _notice(self, text: str) -> None:
+        self._tell(RunNoticed(self._run.name, text))
+
+
+def _line(error: Exception) -> str:
+    return redacted(str(error) if isinstance(error, StorageFailed) else reason(error))
+
+
 class _Stopped(Exception):  # noqa: N818  (a signal, not an error)
-    """Leaves the training loop."""
+    """Leaves the training loop: the run is pruned."""
+
+
+class _Suspended(Exception):  # noqa: N818  (a signal, not an error)
+    """Leaves the training loop: the run is to be gone on with later."""

@@ -52,7 +52,8 @@ class Optimizer(Protocol):
         """All that a new optimiser needs to go on from here, or from shortly before, exactly.
 
         May be asked for between cycles and from within `on_progress`. Holds tensors, numbers,
-        strings, None, and lists and dicts of them; the tensors are copies.
+        strings, None, and lists and dicts of them; the tensors are copies. `n_done` is how many
+        visits or batches of the cycle in hand need not be done again.
         """
         ...
 

@@ -144,6 +144,7 @@ class RSO:
         return {
             "model": copy.deepcopy(self._model.state_dict()),
             **draws,
+            "n_done": self._cycle.n_visited,
             "random": random_state(self._inputs.device),
             "cycle": asdict(self._cycle),
         }

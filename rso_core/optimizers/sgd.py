@@ -133,6 +133,7 @@ class _GradientDescent(ABC):
                 "optimizer": self._optimizer.state_dict(),
                 "scheduler": self._scheduler.state_dict(),
                 "random": random_state(self._inputs.device),
+                "n_done": self._epoch.n_batches,
                 "epoch": asdict(self._epoch),
             }
         )

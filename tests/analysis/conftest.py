@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import yaml
 
@@ -41,6 +42,8 @@ class RunFolderBuilder:
         }
         self.cycle_rows: list[dict[str, Any]] = []
         self.run_rows: list[dict[str, Any]] = []
+        self.attempt_rows: list[dict[str, Any]] = []
+        self.driver_rows: list[dict[str, Any]] = []
 
     def add_run(
         self,
@@ -122,16 +125,67 @@ class RunFolderBuilder:
             }
         )
 
+    def add_attempt(
+        self,
+        trial: int,
+        seed: int = 0,
+        *,
+        reason: str | None = "the actor died",
+        host: str | None = "node-2",
+        resumed_from: dict[str, int] | None = None,
+    ) -> None:
+        """A further attempt at a run, which was cut short."""
+        run = f"trial-{trial}-seed-{seed}"
+        earlier = sum(row["run"] == run for row in self.attempt_rows)
+        self.attempt_rows.append(
+            {
+                "trial": trial,
+                "run": run,
+                "seed": seed,
+                "attempt": earlier + 1,
+                "reason": reason,
+                "host": host,
+                "started_at": "2026-11-24T07:00:00+00:00",
+                "ended_at": "2026-11-24T07:05:00+00:00",
+                "resumed_from": resumed_from,
+            }
+        )
+
+    def add_driver(self, command: str, host: str = "node-1") -> None:
+        """A driver of the sweep, the first one included."""
+        self.driver_rows.append(
+            {
+                "started_at": "2026-11-24T07:00:00+00:00",
+                "host": host,
+                "pid": 4000 + len(self.driver_rows),
+                "command": command,
+                "versions": {"python": "3.11.2"},
+            }
+        )
+
     def write(self) -> Path:
         """Writes what was added; may be called again after more was added."""
         records = self.folder / "records"
         records.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.specification, sort_keys=False)
         (self.folder / "sweep.yaml").write_text(text, encoding="utf-8")
-        for name, rows in (("cycles", self.cycle_rows), ("runs", self.run_rows)):
+        for name, rows in (
+            ("cycles", self.cycle_rows),
+            ("runs", self.run_rows),
+            ("attempts", self.attempt_rows),
+            ("drivers", self.driver_rows),
+        ):
+            if not rows and name in ("attempts", "drivers"):
+                continue
             lines = "".join(json.dumps(row) + "\n" for row in rows)
             (records / f"{name}.jsonl").write_text(lines, encoding="utf-8")
         return self.folder
+
+
+@pytest.fixture(scope="session")
+def run_folder_builder() -> type[RunFolderBuilder]:
+    """The builder's class, for folders that several tests share."""
+    return RunFolderBuilder
 
 
 @pytest.fixture
@@ -142,6 +196,35 @@ def build(tmp_path: Path) -> Callable[..., RunFolderBuilder]:
         return RunFolderBuilder(tmp_path / name)
 
     return make
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """An address at which nothing lies, and nothing is left."""
+    files = fsspec.filesystem("memory")
+    yield f"memory://{tmp_path.name}"
+    if files.exists(f"/{tmp_path.name}"):
+        files.rm(f"/{tmp_path.name}", recursive=True)
+
+
+@pytest.fixture
+def cut_short(build: Callable[..., RunFolderBuilder]) -> RunFolderBuilder:
+    """A sweep that was resumed twice, with two runs that were cut short and one that was not."""
+    builder = build("cut-short")
+    for seed in (0, 1):
+        builder.add_run(0, seed)
+        builder.add_run(1, seed, optimizer="sgd")
+    for row in builder.run_rows:
+        row["n_attempts"] = 1
+    builder.run_rows[0]["n_attempts"] = 4
+    builder.add_attempt(0, reason="the node was lost")
+    builder.add_attempt(0, resumed_from={"cycle": 1, "n_done": 12, "n_total": 7890})
+    builder.add_attempt(0, host="node-3")
+    builder.add_attempt(2, reason="the driver was killed", host=None)
+    builder.add_driver("rso-sweep run sweep.yaml")
+    builder.add_driver("rso-sweep resume runs/cut-short")
+    builder.add_driver("rso-sweep resume runs/cut-short", host="node-9")
+    return builder
 
 
 @pytest.fixture(scope="session")

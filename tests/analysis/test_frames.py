@@ -12,10 +12,11 @@ import analysis
 from analysis.frames import COLUMNS, option_columns
 
 
-@pytest.mark.parametrize("name", ["trials", "runs", "cycles", "layers"])
-def test_a_frame_has_the_documented_columns_and_dtypes(whole_sweep, build, name):
+@pytest.mark.parametrize("name", list(COLUMNS))
+def test_a_frame_has_the_documented_columns_and_dtypes(whole_sweep, cut_short, build, name):
     options = {"perturbation_std", "annealing", "weight_decay", "learning_rate", "momentum"}
-    for folder, extra in ((whole_sweep, options), (build("empty").write(), set())):
+    folders = ((whole_sweep, options), (cut_short.write(), options), (build().write(), set()))
+    for folder, extra in folders:
         frame = getattr(analysis.load(folder), name)
         documented = {column: dtype for column, (dtype, _) in COLUMNS[name].items()}
         assert {c: str(frame[c].dtype) for c in documented} == documented
@@ -150,11 +151,50 @@ def test_sweeps_of_the_same_name_stay_apart(build, tmp_path):
     assert list(frames.runs["n_cycles"]) == [3, 3]
 
 
+def test_attempts_have_a_row_for_each_that_was_cut_short(cut_short):
+    attempts = analysis.load(cut_short.write()).attempts
+    assert list(attempts["run"]) == ["trial-0-seed-0"] * 3 + ["trial-2-seed-0"]
+    assert list(attempts["attempt"]) == [1, 2, 3, 1]
+    assert attempts["resumed_from_cycle"].fillna(-1).tolist() == [-1, 1, -1, -1]
+    assert (attempts["ended_at"] - attempts["started_at"]).dt.total_seconds().tolist() == [300] * 4
+    assert attempts["host"].fillna("").tolist() == ["node-2", "node-2", "node-3", ""]
+
+
+def test_a_run_tells_its_attempts_and_one_of_old_does_not(build, cut_short):
+    assert list(analysis.load(cut_short.write()).runs["n_attempts"]) == [4, 1, 1, 1]
+    builder = build("old")
+    builder.add_run(0)
+    assert analysis.load(builder.write()).runs["n_attempts"].isna().all()
+
+
+def test_drivers_are_in_the_order_in_which_they_began(cut_short):
+    drivers = analysis.load(cut_short.write()).drivers
+    assert list(drivers["pid"]) == [4000, 4001, 4002]
+    assert drivers.loc[0, "command"] == "rso-sweep run sweep.yaml"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("ended_at", "yesterday", "'ended_at' of the attempts must be times"),
+        ("seed", "x", "'seed' of the attempts must be whole numbers"),
+    ],
+)
+def test_a_field_that_is_not_what_it_should_be_is_named(cut_short, field, value, message):
+    cut_short.attempt_rows[0][field] = value
+    with pytest.raises(analysis.UnreadableRunFolder, match=message):
+        analysis.load(cut_short.write())
+
+
 @pytest.mark.parametrize(
     ("statement", "absent"),
-    [("import analysis", {"pandas", "altair"}), ("from analysis import load", {"altair"})],
+    [
+        ("import analysis", {"pandas", "altair", "fsspec"}),
+        ("from analysis import load; load('FOLDER')", {"altair", "fsspec"}),
+    ],
 )
-def test_nothing_is_imported_before_it_is_needed(statement, absent):
+def test_nothing_is_imported_before_it_is_needed(build, statement, absent):
+    statement = statement.replace("FOLDER", str(build().write()))
     code = f"import sys; {statement}; sys.exit(bool({absent} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -54,6 +54,56 @@ def test_a_last_line_that_lacks_only_its_newline_counts(build):
     assert len(read_run_folder(builder.folder).run_rows) == 1
 
 
+@pytest.mark.parametrize("rest", [b"\0" * 4, b'{"run": "a\0\0', b"\0\0\n", b'{"ru\n', b"[" * 9000])
+@pytest.mark.parametrize("name", ["cycles", "runs", "attempts", "drivers"])
+def test_what_a_power_cut_leaves_at_the_end_is_ignored(cut_short, name, rest):
+    path = cut_short.write() / "records" / f"{name}.jsonl"
+    before = read_run_folder(cut_short.folder)
+    path.write_bytes(path.read_bytes() + rest)
+    assert read_run_folder(cut_short.folder) == before
+
+
+@pytest.mark.parametrize("name", ["cycles", "runs", "attempts", "drivers"])
+def test_a_log_in_parts_is_read_in_the_order_of_their_numbers(cut_short, name):
+    records = cut_short.write() / "records"
+    before = read_run_folder(cut_short.folder)
+    first, second, *rest = (records / f"{name}.jsonl").read_bytes().splitlines(keepends=True)
+    (records / f"{name}.jsonl").write_bytes(first)
+    (records / f"{name}.0002.jsonl").write_bytes(second)
+    (records / f"{name}.10000.jsonl").write_bytes(b"".join(rest))
+    (records / f"{name}.0003.jsonl.tmp").write_bytes(b"not a part")
+    assert read_run_folder(cut_short.folder) == before
+
+
+def test_a_log_in_parts_may_be_cut_off_only_where_nothing_whole_follows(build):
+    builder = build()
+    builder.add_run(0)
+    records = builder.write() / "records"
+    first, second, third = (records / "cycles.jsonl").read_bytes().splitlines(keepends=True)
+    (records / "cycles.jsonl").write_bytes(first)
+    (records / "cycles.0002.jsonl").write_bytes(second + third[:20])
+    for rest in (b"", b"\0\n\0", third[30:]):
+        (records / "cycles.0003.jsonl").write_bytes(rest)
+        assert len(read_run_folder(builder.folder).cycle_rows) == 2
+    (records / "cycles.0003.jsonl").write_bytes(third)
+    with pytest.raises(UnreadableRunFolder, match=r"cycles\.0002\.jsonl', line 2 is not valid"):
+        read_run_folder(builder.folder)
+
+
+def test_a_folder_of_old_has_neither_attempts_nor_drivers(whole_sweep):
+    folder = read_run_folder(whole_sweep)
+    assert folder.attempt_rows == folder.driver_rows == ()
+
+
+def test_what_else_lies_in_a_folder_is_let_be(cut_short):
+    before = read_run_folder(cut_short.write())
+    (cut_short.folder / "weights").mkdir()
+    (cut_short.folder / "weights" / "trial-0-seed-0.pt").write_bytes(b"\0")
+    (cut_short.folder / "driver.lock").touch()
+    (cut_short.folder / "driver.json").write_text("{")
+    assert read_run_folder(cut_short.folder) == before
+
+
 def test_a_line_cut_within_a_character_is_ignored(build):
     builder = build()
     builder.add_run(0)
@@ -101,6 +151,7 @@ def test_a_row_that_is_no_record_is_named(build, line, message):
     ("text", "message"),
     [
         ("name: [", "is not valid YAML, line 1"),
+        ("name: 2026-99-99", "is not valid YAML"),
         ("- a", "must be a mapping"),
         ("objective: {}", "'name' must be the sweep's name"),
         ("name: a", "'objective' must have 'metric' and 'direction'"),

@@ -127,6 +127,7 @@ def test_latex_is_escaped():
 @settings(deadline=None, max_examples=50)
 def test_no_text_leaves_a_special_character_in_latex(text):
     cell = table_of(text).to_latex().split("\\midrule\n    ")[1].split(" & ")[0]
+    cell = re.sub(r"^\{\}(?=[\[*])", "", cell)  # nothing, before what a line break would take
     plain = re.sub(r"\\text\w+\{\}|\\dots\{\}|\\[&%$#_{}]|\$(?:<|>|\||-|\\pm|\\times)\$", "", cell)
     assert not set(plain) & set("&%$#_{}~^\\<>|")
     assert plain.isascii()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +12,23 @@ import torch
 
 from rso_core.datasets import Dataset
 from rso_core.records import CycleRecord
-from sweeps.runs import CycleEnded, Run, RunEnded, RunEvent, RunState
+from sweeps.runs import (
+    START,
+    CycleEnded,
+    Position,
+    Run,
+    RunBegan,
+    RunEnded,
+    RunEvent,
+    RunState,
+    RunSuspended,
+)
 from sweeps.spec import SweepSpec
 from sweeps.sweep_file import parse_sweep
+
+# a cluster of the tests asks for a token, as a user's should; Ray reads this when it is imported
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 SWEEP = """
 name: small
@@ -73,6 +89,7 @@ class ScriptedExecutor:
         self.n_slots = n_slots
         self.started: list[Run] = []
         self.stopped: list[str] = []
+        self.abandoned: list[str] = []
         self._running: dict[str, list[RunEvent]] = {}
 
     @property
@@ -84,9 +101,10 @@ class ScriptedExecutor:
         self.started.append(run)
         script = self._accuracies(run)
         if isinstance(script, str):
-            self._running[run.name] = [ended(run, "failed", script)]
+            self._running[run.name] = [began(run), ended(run, "failed", script)]
             return
         self._running[run.name] = [
+            began(run),
             *(CycleEnded(run.name, record(c, value)) for c, value in enumerate(script, 1)),
             ended(run, "finished"),
         ]
@@ -95,6 +113,13 @@ class ScriptedExecutor:
         self.stopped.append(run)
         running = next(r for r in self.started if r.name == run)
         self._running[run] = [ended(running, "pruned")]
+
+    def abandon(self, run: str) -> None:
+        self.abandoned.append(run)
+        self._running.pop(run, None)
+
+    def suspend(self) -> None:
+        self._running = {name: [RunSuspended(name)] for name in self._running}
 
     def poll(self, timeout_s: float) -> list[RunEvent]:
         events = [waiting.pop(0) for waiting in self._running.values()]
@@ -120,6 +145,11 @@ def record(cycle: int, accuracy: float) -> CycleRecord:
         test_accuracy=accuracy,
         evaluation_s=0.01,
     )
+
+
+def began(run: Run, resumed_from: Position = START) -> RunBegan:
+    """The beginning of an attempt."""
+    return RunBegan(run.name, resumed_from, "host", 1, "2026-01-01T00:00:00.000+00:00")
 
 
 def ended(run: Run, state: RunState, reason: str | None = None) -> RunEnded:

@@ -70,13 +70,15 @@ def test_a_run_folder_holds_what_its_readers_expect(call: Call, sweep_file: Path
     assert status == 0
     out = Path("out")
     assert {path.name for path in out.iterdir()} == {
-        "sweep.yaml", "study.journal", "records", "checkpoints", "report",
+        "sweep.yaml", "study.journal", "records", "checkpoints", "report", "driver.lock",
     }  # fmt: skip
     asked = yaml.safe_load((out / "sweep.yaml").read_text())
     assert asked["trials"] == 3
     assert asked["seeds"] == [0, 1]
     provenance = asked["provenance"]
-    assert set(provenance) == {"started_at", "command", "versions", "machine"}
+    assert set(provenance) == {
+        "started_at", "command", "versions", "machine", "executor", "address",
+    }  # fmt: skip
     assert {"python", "torch", "ray", "optuna"} <= set(provenance["versions"])
     assert provenance["command"].startswith("rso-sweep run ")
     assert (out / "report" / "report.html").is_file()
@@ -200,7 +202,7 @@ def test_the_schema_is_json(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "train", "report", "status", "presets", "show", "check", "schema"]
+    "command", ["run", "resume", "train", "report", "status", "presets", "show", "check", "schema"]
 )
 def test_every_command_s_help_has_an_example(call: Call, command: str) -> None:
     status, out, _ = call(command, "--help")
@@ -308,7 +310,7 @@ def test_a_folder_that_holds_another_sweep_is_refused_and_left_as_it_is(
     assert status == 2
     assert err == (
         "rso-sweep: '--out' must be a new or an empty folder, got 'out', which holds a sweep; "
-        "name another, such as 'out-2'\n"
+        "`rso-sweep resume out` goes on with it, or name another, such as 'out-2'\n"
     )
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
 
@@ -354,7 +356,7 @@ def test_an_interrupt_ends_with_130_and_keeps_what_has_ended(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted; what has ended is in" in err
+    assert f"interrupted; `rso-sweep resume {tmp_path / 'out'}` goes on with it" in err
     assert "Traceback" not in err
     assert len(_rows(tmp_path / "out", "runs.jsonl")) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from optuna.trial import TrialState
 
 from rso_core.datasets import Dataset
 from rso_core.records import CycleRecord
-from sweeps.driver import run_sweep
+from sweeps.driver import Driver
 from sweeps.progress import SweepProgress
 from sweeps.run_folder import RunFolder
 from sweeps.runs import Run, RunEnded
+from sweeps.search import Search
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
+from sweeps.storage.studies import open_study_store
 from sweeps.work import WorkCounter
 
 
@@ -32,6 +35,12 @@ class _Watched:
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         self.ended.append(run.name)
+
+    def run_noticed(self, run: Run, notice: str) -> None:
+        self.ended.append(notice)
+
+    def suspending(self, n_runs: int) -> None:
+        self.ended.append(f"suspending {n_runs}")
 
     def trial_refused(self, number: int, reason: str) -> None:
         self.ended.append(reason)
@@ -50,10 +59,15 @@ Sweep = Callable[..., tuple[SweepProgress, Path]]
 def sweep(tmp_path: Path, tiny_data: Dataset) -> Sweep:
     def run(spec: SweepSpec, executor: Any) -> tuple[SweepProgress, Path]:
         path = tmp_path / "out"
-        folder = RunFolder.create(path, spec, ["rso-sweep", "run"])
-        return run_sweep(spec, folder, executor, WorkCounter(tiny_data), _Watched()), path
+        return _run(spec, path, executor, tiny_data), path
 
     return run
+
+
+def _run(spec: SweepSpec, path: Path, executor: Any, data: Dataset) -> SweepProgress:
+    with closing(RunFolder.create(str(path), spec, ["rso-sweep", "run"], {})) as folder:
+        search = Search(spec, open_study_store(None, spec.name, folder.journal))
+        return Driver(spec, folder, search, WorkCounter(data)).run(executor, _Watched())
 
 
 def _study(path: Path) -> optuna.Study:
@@ -196,9 +210,8 @@ def test_the_same_seed_suggests_the_same_random_configurations(
             "trials=4",
             f"seed={seed}",
         )
-        run_folder = RunFolder.create(tmp_path / folder, sweep_spec, [])
         executor = scripted(lambda run: [0.1, 0.2])
-        run_sweep(sweep_spec, run_folder, executor, WorkCounter(tiny_data), _Watched())
+        _run(sweep_spec, tmp_path / folder, executor, tiny_data)
         return [_by_rate(run) for run in executor.started]
 
     assert drawn("a", 1) == drawn("b", 1) != drawn("c", 2)

@@ -1,0 +1,98 @@
+"""How a driver comes to a Ray cluster: one of its own on this machine, or one that runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray._private import ray_constants
+from ray.exceptions import AuthenticationError
+
+from rso_core.errors import InvalidInput, reason
+
+_CONNECT_S = 5.0
+"""How long a cluster may take to answer."""
+
+
+def connect(address: str | None) -> None:
+    """Starts Ray on this machine, where nobody else can reach it, or joins a cluster.
+
+    Args:
+        address: of a cluster; None starts one.
+
+    Raises:
+        InvalidInput: no such cluster, or it wants a token that is not there.
+    """
+    # no reports to Ray's makers, and no warning about a setting that this program does not use
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _check_reachable(address)
+    try:
+        if address is None:
+            with _on_loopback():
+                _init("local", include_dashboard=False)
+        else:
+            _init(address, include_dashboard=None)
+    except AuthenticationError as error:
+        raise InvalidInput(
+            f"'--address' {address} is a cluster that asks for a token; set RAY_AUTH_MODE=token "
+            "and RAY_AUTH_TOKEN, or put the token into ~/.ray/auth_token"
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            raise InvalidInput(f"Ray cannot start on this machine ({reason(error)})") from error
+        raise InvalidInput(
+            f"'--address' must be a running Ray cluster, got '{address}' ({reason(error)})"
+        ) from error
+
+
+def asks_for_token() -> bool:
+    """Whether the cluster that this process has joined lets in only those who have its token."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+
+
+def _init(address: str, include_dashboard: bool | None) -> None:
+    ray.init(
+        address=address,
+        include_dashboard=include_dashboard,
+        logging_level=logging.ERROR,
+        log_to_driver=False,  # an actor's prints would tear the live display
+    )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Within it a new cluster listens on 127.0.0.1 alone, as Ray's do on macOS and Windows.
+
+    On Linux Ray listens on all interfaces, and replaces a loopback address that it is given by
+    the machine's own. The variable is for the processes that it starts, the constant for this one.
+    """
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+        if before[0] is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before[0]
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself would try for more than a minute, and fill the terminal with its log."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):  # `auto`, or a name that Ray resolves
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InvalidInput(
+            f"'--address' must be a running Ray cluster, got '{address}' ({reason(error)}); "
+            "`ray status` on its head node tells the address"
+        ) from error

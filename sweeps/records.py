@@ -1,0 +1,165 @@
+"""What the records of a sweep say about each of its runs: the rows, written and read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rso_core.configuration import Scalar
+from rso_core.records import CycleRecord
+from sweeps.runs import START, Position, Run, RunEnded, RunState
+from sweeps.spec import Metric
+from sweeps.storage.redaction import redacted
+from sweeps.work import Work
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class RecordedRun:
+    """What is on the disk of one run."""
+
+    objectives: list[float | None] = field(default_factory=list)
+    """The sweep's objective after each cycle."""
+    state: RunState | None = None
+    """How it ended; None if it has not."""
+    attempts: list[Position] = field(default_factory=list)
+    """Of each attempt that was cut short: from where it went on."""
+
+    @property
+    def n_cycles(self) -> int:
+        """Cycles that are on the disk."""
+        return len(self.objectives)
+
+
+@dataclass(slots=True)
+class Records:
+    """All runs of a sweep that have left a row, by name, and the trials of the ended ones."""
+
+    runs: dict[str, RecordedRun] = field(default_factory=dict)
+    parameters: dict[int, dict[str, Scalar]] = field(default_factory=dict)
+    """By trial: the values of the space's dimensions."""
+
+    @classmethod
+    def of_rows(
+        cls, cycles: Iterable[Row], runs: Iterable[Row], attempts: Iterable[Row], metric: Metric
+    ) -> Records:
+        """Reads rows as the functions below make them."""
+        records = cls()
+        for row in cycles:
+            run = records.run(row["run"])
+            if row["cycle"] == run.n_cycles + 1:
+                run.objectives.append(row.get(metric))
+        for row in attempts:
+            resumed_from = row.get("resumed_from")
+            position = (
+                (resumed_from["cycle"] - 1, resumed_from["n_done"]) if resumed_from else START
+            )
+            records.run(row["run"]).attempts.append(position)
+        for row in runs:
+            records.parameters[row["trial"]] = row["parameters"]
+            run = records.run(row["run"])
+            # a finished run whose cycles are not all there has to be trained again
+            if row["state"] != "finished" or run.n_cycles == row["cycles"]:
+                run.state = row["state"]
+        return records
+
+    def run(self, name: str) -> RecordedRun:
+        """The run of that name; a new one if nothing is known of it."""
+        return self.runs.setdefault(name, RecordedRun())
+
+    def forget(self, trial: int, runs: Iterable[str]) -> None:
+        """Drops a trial that is over, so that this does not grow with the sweep."""
+        self.parameters.pop(trial, None)
+        for run in runs:
+            self.runs.pop(run, None)
+
+
+def cycle_row(run: Run, record: CycleRecord) -> Row:
+    """The row of a cycle."""
+    return {"trial": run.trial, "run": run.name, "seed": run.seed, **asdict(record)}
+
+
+def run_row(
+    run: Run, ended: RunEnded, work: Work, parameters: Mapping[str, Scalar], n_attempts: int
+) -> Row:
+    """The row that tells of an ended run.
+
+    Args:
+        run: the run.
+        ended: how it ended.
+        work: what the run amounted to.
+        parameters: the values of the dimensions that the sweep varies.
+        n_attempts: 1, and 1 more for every time that it lost its actor or its machine.
+    """
+    configuration = run.configuration
+    return {
+        "trial": run.trial,
+        "run": run.name,
+        "seed": run.seed,
+        "state": ended.state,
+        "reason": None if ended.reason is None else redacted(ended.reason),
+        "architecture": configuration.architecture,
+        "batch_size": configuration.batch_size,
+        "optimizer": configuration.optimizer,
+        "cycles": configuration.cycles,
+        "options": configuration.options.model_dump(mode="json"),
+        "parameters": dict(parameters),
+        "n_parameters": work.n_parameters,
+        "n_training_images": work.n_training_images,
+        "n_attempts": n_attempts,
+        "host": ended.host,
+        "n_threads": ended.n_threads,
+        "started_at": ended.started_at,
+        "ended_at": ended.ended_at,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CutAttempt:
+    """An attempt at a run that ended before the run did."""
+
+    number: int
+    """From 1."""
+    resumed_from: Position
+    reason: str
+    host: str | None
+    """None if no machine was found for it."""
+    started_at: str
+    ended_at: str
+
+
+def attempt_row(run: Run, attempt: CutAttempt) -> Row:
+    """The row of an attempt that was cut short."""
+    cycles, n_done = attempt.resumed_from
+    return {
+        "trial": run.trial,
+        "run": run.name,
+        "seed": run.seed,
+        "attempt": attempt.number,
+        "reason": redacted(attempt.reason),
+        "resumed_from": None
+        if attempt.resumed_from == START
+        else {"cycle": cycles + 1, "n_done": n_done},
+        "host": attempt.host,
+        "started_at": attempt.started_at,
+        "ended_at": attempt.ended_at,
+    }
+
+
+def encoded(row: Row) -> bytes:
+    """A row as a line of a log; JSON has no NaN and no infinity: they become null."""
+    return json.dumps(_finite(row), allow_nan=False).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

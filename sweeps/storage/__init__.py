@@ -1,0 +1,1 @@
+"""Where a sweep is kept: folders on disks and at addresses, logs, locks, studies, checkpoints."""
