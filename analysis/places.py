@@ -66,7 +66,7 @@ class LocalPlace:
     def names(self, name: str) -> list[str]:
         try:
             return [path.name for path in (self._folder / name).iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
 
     def write(self, name: str, content: bytes) -> None:

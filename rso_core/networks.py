@@ -129,7 +129,7 @@ def check_network(
         model.eval()
         with torch.no_grad():
             logits = model(inputs)
-    except Exception as error:  # a user's network may raise anything
+    except (Exception, SystemExit) as error:  # a user's network may raise anything
         raise InvalidInput(
             f"'{field}' must take inputs of shape {list(inputs.shape)}, "
             f"but the network fails on them ({reason(error)})"
@@ -317,7 +317,7 @@ def _build_own(
         arguments = ()
     try:
         model = function(*arguments, **options)
-    except Exception as error:  # a user's function may raise anything
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise InvalidInput(
             f"'architecture' names '{name}', which fails "
             f"when it is called to build the network ({reason(error)})"

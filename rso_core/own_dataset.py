@@ -29,7 +29,7 @@ def read_own(name: str, field: str = "data.name") -> RawData:
     function = resolve(name, field)
     try:
         returned = function()
-    except Exception as error:  # a user's function may raise anything
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise InvalidInput(
             f"'{field}' names '{name}', which fails when it is called with no arguments "
             f"({reason(error)})"

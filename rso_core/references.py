@@ -22,7 +22,7 @@ def resolve(reference: str, field: str) -> Callable[..., Any]:
     module_name, _, attribute = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module may do anything when imported
         raise InvalidInput(
             f"'{field}' names module '{module_name}', which cannot be imported "
             f"({reason(error)}), got '{reference}'; "
@@ -31,6 +31,7 @@ def resolve(reference: str, field: str) -> Callable[..., Any]:
     found = getattr(module, attribute, None)
     if not callable(found):
         raise InvalidInput(
-            f"'{field}' must name a function of module '{module_name}', got '{reference}'"
+            f"'{field}' must name a function of module '{module_name}', or a class, "
+            f"got '{reference}'"
         )
     return found  # type: ignore[no-any-return]

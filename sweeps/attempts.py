@@ -23,7 +23,7 @@ class Attempts:
 
     def start(self, run: Run, recorded: RecordedRun) -> None:
         """A run has been given a slot."""
-        self._current[run.name] = _Attempt(recorded, now())
+        self._current[run.name] = _Attempt(len(recorded.attempts) + 1, recorded, now())
 
     def began(self, event: RunBegan) -> None:
         """A worker has taken the run up."""
@@ -33,7 +33,7 @@ class Attempts:
 
     def n_attempts(self, run: str) -> int:
         """Attempts at the run, the one under way included."""
-        return len(self._current[run].recorded.attempts) + 1
+        return self._current[run].number
 
     def cut(self, run: str, reason: str) -> CutAttempt:
         """Notes that the attempt under way has lost its worker."""
@@ -45,7 +45,7 @@ class Attempts:
         )
         earlier.append(resumed_from)
         return CutAttempt(
-            number=len(earlier),
+            number=attempt.number,
             resumed_from=resumed_from,
             reason=reason,
             host=None if attempt.began is None else attempt.began.host,
@@ -99,6 +99,8 @@ def n_in_vain(resumed_from: list[Position]) -> int:
 class _Attempt:
     """An attempt under way."""
 
+    number: int
+    """From 1."""
     recorded: RecordedRun
     started_at: str
     began: RunBegan | None = None

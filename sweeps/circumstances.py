@@ -27,20 +27,25 @@ class Circumstances:
     executor: ExecutorName
     """Where runs are trained."""
     address: str | None
-    """Of a Ray cluster; None for this machine."""
+    """Of a Ray cluster; None, or `local`, for this machine."""
     command: Sequence[str]
     """The command line, for the records."""
     console: Console
 
     def __post_init__(self) -> None:
-        if self.address is not None and self.executor == "inline":
+        if self.cluster is not None and self.executor == "inline":
             raise InvalidInput(
                 "'--address' names a Ray cluster, and '--executor inline' uses no Ray"
             )
 
+    @property
+    def cluster(self) -> str | None:
+        """The address of the cluster to join; None if there is none to join."""
+        return None if self.address == "local" else self.address
+
     def recorded(self) -> dict[str, Any]:
         """What a later driver takes over."""
-        return {"executor": self.executor, "address": self.address}
+        return {"executor": self.executor, "address": self.cluster}
 
     def say(self, line: str) -> None:
         """Prints a line, which may have rich's markup; nothing for an empty one."""
@@ -94,10 +99,10 @@ def _new_executor(
         cpus_per_run=resources.cpus_per_run,
         gpus_per_run=resources.gpus_per_run,
         concurrency=resources.concurrency,
-        address=circumstances.address,
+        address=circumstances.cluster,
         checkpoints=checkpoints,
     )
-    if circumstances.address is not None and not asks_for_token():
+    if circumstances.cluster is not None and not asks_for_token():
         circumstances.say(
             "[yellow]the cluster asks for no token: whoever reaches it can run programs on it; "
             "RAY_AUTH_MODE=token on all its machines shuts it[/yellow]",

@@ -79,8 +79,16 @@ def main() -> NoReturn:
 
 def _refuse(*problems: str) -> NoReturn:
     for problem in problems:
-        print(f"rso-sweep: {problem}", file=sys.stderr)
+        _tell(problem)
     sys.exit(BAD_INPUT)
+
+
+def _tell(problem: str) -> None:
+    """Prints what is wrong on one line, without secrets and without what a terminal would obey."""
+    from sweeps.storage.redaction import redacted
+
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in redacted(problem))
+    print(f"rso-sweep: {line}", file=sys.stderr)
 
 
 def _executor_name(choice: ExecutorChoice) -> Literal["ray", "inline"]:
@@ -98,7 +106,7 @@ def _conclude(drive: Callable[[], Outcome], console: Console) -> None:
     try:
         outcome = drive()
     except SweepStopped as error:
-        print(f"rso-sweep: {error}", file=sys.stderr)
+        _tell(str(error))
         raise typer.Exit(RUNS_FAILED) from error
     if outcome.progress.is_interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -227,7 +235,7 @@ def train(
             _progress_console(),
         )
     except RunFailed as error:
-        print(f"rso-sweep: {error}", file=sys.stderr)
+        _tell(str(error))
         raise typer.Exit(RUNS_FAILED) from error
 
 

@@ -15,6 +15,7 @@ from rso_core.records import CycleRecord
 from sweeps.durations import duration
 from sweeps.progress import RunningRun, SweepProgress
 from sweeps.runs import Run, RunEnded
+from sweeps.storage.redaction import redacted
 
 _MOST_RUNS_SHOWN = 16
 _PLAIN_INTERVAL_S = 30.0
@@ -87,11 +88,11 @@ class PlainDisplay:
 
 def label(configuration: Configuration) -> str:
     """A configuration in a few words: what it is, and the options that are not the default."""
-    defaults = type(configuration.options)()
+    fields = type(configuration.options).model_fields
     options = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in configuration.options.model_dump().items()
-        if value != getattr(defaults, name)
+        if value != fields[name].get_default(call_default_factory=True)
     ]
     main = f"{configuration.optimizer:<4} {configuration.architecture}"
     return ", ".join([f"{main}, batch {configuration.batch_size}", *options])
@@ -106,19 +107,21 @@ def _ended_line(run: Run, ended: RunEnded, last: CycleRecord | None) -> Text:
     line = Text.assemble((f"{mark:<7}", style), f"trial {run.trial:>3} seed {run.seed}  ")
     line.append(label(run.configuration))
     if ended.reason:
-        line.append(f": {ended.reason}", "red")
+        line.append(f": {redacted(ended.reason)}", "red")
     elif last is not None:
         line.append(f"  {_accuracies(last)}", "dim")
     return line
 
 
 def _refused_line(number: int, reason: str) -> Text:
-    return Text.assemble(("FAILED ", "bold red"), f"trial {number:>3}  ", (reason, "red"))
+    return Text.assemble(("FAILED ", "bold red"), f"trial {number:>3}  ", (redacted(reason), "red"))
 
 
 def _notice_line(run: Run, notice: str) -> Text:
     return Text.assemble(
-        ("note   ", "yellow"), f"trial {run.trial:>3} seed {run.seed}  ", (notice, "yellow")
+        ("note   ", "yellow"),
+        f"trial {run.trial:>3} seed {run.seed}  ",
+        (redacted(notice), "yellow"),
     )
 
 

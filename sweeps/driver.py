@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rso_core.records import CycleRecord
-from sweeps.attempts import Attempts
+from sweeps.attempts import Attempts, n_in_vain
 from sweeps.executors import Executor
 from sweeps.open_trial import OpenTrial
 from sweeps.points import typical_configurations
@@ -235,7 +235,7 @@ class Driver:
                 self._checkpoints.delete(run.name)
             else:
                 if isinstance(event, RunInterrupted):
-                    self._display.run_noticed(run, f"{event.reason}; it goes on in another")
+                    self._display.run_noticed(run, f"{event.reason}; it goes on elsewhere")
                 self.progress.run_left(run)
                 self._attempts.ended(run.name)
                 self._waiting.appendleft(run)
@@ -267,7 +267,9 @@ class Driver:
                 attempts.append(attempt_row(run, cut))
                 if self._is_given_up(run, recorded):
                     event = self._attempts.failed(
-                        run.name, f"{event.reason}, {cut.number} times; it got no further"
+                        run.name,
+                        f"{event.reason}, {n_in_vain(recorded.attempts)} times in a row without "
+                        "getting further",
                     )
             if isinstance(event, RunEnded):
                 recorded.state = event.state
@@ -282,7 +284,7 @@ class Driver:
             ended,
             self._work.count(run.configuration),
             self._trials[run.trial].trial.parameters,
-            self._attempts.n_attempts(run.name),
+            n_attempts=self._attempts.n_attempts(run.name),
         )
 
     def _is_given_up(self, run: Run, recorded: RecordedRun) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from rso_core.datasets import load_dataset
 from rso_core.errors import InvalidInput
@@ -66,13 +67,12 @@ def launch(
         KeyboardInterrupt: a second Ctrl-C. After the first, the outcome is an interrupted one.
     """
     spec = read_sweep(sweep, overrides)
-    address = out or spec.output or free_name(str(spec.run_folder))
-    check_output(address)
+    address = _output(out, spec)
     data = load_dataset(spec.data)
     work = WorkCounter(data)
     check_against_data(spec, data, work)
     if spec.study.storage is not None:
-        check_new_study(_study_store(spec, RunFolder(open_place(address))), spec.study.storage)
+        _check_new_study(_study_store(spec, RunFolder(open_place(address))), spec.study.storage)
     with started_executor(spec, data, open_place(address), circumstances) as executor:
         folder = RunFolder.create(address, spec, circumstances.command, circumstances.recorded())
         with closing(folder), _resumable(address):
@@ -105,16 +105,14 @@ def resume(
         KeyboardInterrupt: a second Ctrl-C.
     """
     _check_resumable(overrides)
-    with _resumable(address), closing(RunFolder.open(address, command)) as folder:
+    with _resumable(address), closing(RunFolder.hold(address)) as folder:
         text = folder.sweep_text()
         spec = parse_sweep(text, folder.place.address_of(SWEEP_FILE), overrides)
         about = _provenance(text)
         used: ExecutorName = executor or ("inline" if about.get("executor") == "inline" else "ray")
         if ray_address is None and executor is None:
             ray_address = about.get("address")
-        circumstances = Circumstances(
-            used, None if ray_address == "local" else ray_address, command, console
-        )
+        circumstances = Circumstances(used, ray_address, command, console)
         if folder.lock.predecessor is not None:
             gone = folder.lock.predecessor
             circumstances.say(f"the driver before, process {gone.pid} on {gone.host}, has died")
@@ -122,7 +120,9 @@ def resume(
         data = load_dataset(spec.data)
         work = WorkCounter(data)
         check_against_data(spec, data, work)
+        folder.tidy()
         driver = Driver(spec, folder, Search(spec, _study_store(spec, folder)), work)
+        folder.note_driver(command)
         ended = f"{driver.progress.n_trials_ended} of {spec.n_trials()} trials have ended"
         if not driver.has_work:
             circumstances.say(f"[bold]{spec.name}[/bold]: {ended}; nothing is left to do")
@@ -132,11 +132,29 @@ def resume(
             return _driven(driver, running, address, circumstances)
 
 
+def _output(out: str | None, spec: SweepSpec) -> str:
+    address = spec.output if out is None else out
+    if address is None:
+        try:
+            address = free_name(str(spec.run_folder))
+        except StorageFailed as error:
+            raise InvalidInput(f"{error}; name the run folder with '--out'") from error
+    check_output(address)
+    return address
+
+
+def _check_new_study(store: StudyStore, storage: str) -> None:
+    try:
+        check_new_study(store, storage)
+    except StudyUnreachable as error:  # nothing has begun yet
+        raise InvalidInput(str(error)) from error
+
+
 def _driven(
     driver: Driver, executor: Executor, address: str, circumstances: Circumstances
 ) -> Outcome:
     console = circumstances.console
-    later = f"`rso-sweep resume {redacted(address)}` goes on with it"
+    later = f"`rso-sweep resume {escape(redacted(address))}` goes on with it"
     try:
         display = (LiveDisplay if console.is_terminal else PlainDisplay)(console)
         with interrupts() as signals, closing(display):
@@ -210,7 +228,7 @@ def _opening(spec: SweepSpec, executor: Executor, name: ExecutorName, address: s
     return (
         f"[bold]{spec.name}[/bold]: {n_trials} trials x {n_seeds} "
         f"{'seed' if n_seeds == 1 else 'seeds'} = {n_trials * n_seeds} runs of "
-        f"{spec.budget.cycles} cycles {where}, into [bold]{redacted(address)}[/bold]"
+        f"{spec.budget.cycles} cycles {where}, into [bold]{escape(redacted(address))}[/bold]"
     )
 
 
@@ -222,5 +240,5 @@ def _closing(progress: SweepProgress) -> str:
         parts.append(f"[bold red]{progress.n_trials_failed} failed[/bold red]")
     line = f"{', '.join(parts)} in {duration(progress.elapsed_s)}"
     if progress.best is not None:
-        line += f"; best: trial {progress.best.trial}, {label(progress.best.configuration)}"
+        line += f"; best: trial {progress.best.trial}, {escape(label(progress.best.configuration))}"
     return line

@@ -13,6 +13,10 @@ Path = tuple[str | int, ...]
 """Keys and list positions from the top to a value."""
 
 
+_MOST_VALUES = 100_000
+"""More than any sweep has; a few aliases of aliases of aliases stand for billions."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocatedYaml:
     """The content of a YAML text, with its lines."""
@@ -99,9 +103,13 @@ class _Reading:
 
     lines: dict[Path, int] = field(default_factory=dict)
     faults: list[tuple[Path, str]] = field(default_factory=list)
+    n_values: int = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        self.lines.setdefault(path, node.start_mark.line + 1)
+        line = self.lines.setdefault(path, node.start_mark.line + 1)
+        self.n_values += 1
+        if self.n_values > _MOST_VALUES:
+            raise YamlSyntaxError(f"holds more than {_MOST_VALUES} values", line)
         if node.tag not in _KNOWN_TAGS:
             self.faults.append((path, f"has the tag '{node.tag}', which has no meaning here"))
             return None

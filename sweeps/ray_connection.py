@@ -86,9 +86,14 @@ def _on_loopback() -> Iterator[None]:
 
 def _check_reachable(address: str | None) -> None:
     """Ray itself would try for more than a minute, and fill the terminal with its log."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not (colon and port.isdigit()):  # `auto`, or a name that Ray resolves
+    if address is None or address == "auto":
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise InvalidInput(
+            f"'--address' must be HOST:PORT of a running Ray cluster, or auto, got '{address}'; "
+            "`ray status` on its head node tells the address"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
     except (OSError, OverflowError) as error:

@@ -24,7 +24,7 @@ def read_sweep(sweep: str, overrides: Sequence[str] = ()) -> SweepSpec:
     """
     path = Path(sweep)
     looks_like_a_file = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
-    if path.is_file() or (looks_like_a_file and sweep not in preset_names()):
+    if _is_file(path) or (looks_like_a_file and sweep not in preset_names()):
         return load_sweep(path, overrides)
     return parse_sweep(preset_text(sweep), f"preset {sweep}", overrides)
 
@@ -45,6 +45,17 @@ def check_against_data(spec: SweepSpec, data: Dataset, work: WorkCounter) -> Non
         for optimizer in spec.space.optimizers():
             values = {"architecture": architecture, "batch_size": 1, "optimizer": optimizer}
             configuration = Configuration.from_values(values, spec.budget.cycles)
-            work.count(configuration)
+            if work.count(configuration).n_parameters == 0:
+                raise InvalidInput(
+                    "'space.architecture' must be a network with parameters to train, "
+                    f"got '{architecture}', which has none"
+                )
             if optimizer == "rso":
                 announce_fallback(fresh_network(configuration, data, seed=0), data.input_shape)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that cannot be searched
+        return False

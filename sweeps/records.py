@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from rso_core.configuration import Scalar
 from rso_core.records import CycleRecord
@@ -47,19 +47,28 @@ class Records:
     def of_rows(
         cls, cycles: Iterable[Row], runs: Iterable[Row], attempts: Iterable[Row], metric: Metric
     ) -> Records:
-        """Reads rows as the functions below make them."""
+        """Reads rows as the functions below make them.
+
+        Raises:
+            KeyError, TypeError, ValueError: a row is none of theirs.
+        """
         records = cls()
         for row in cycles:
+            _check(row, run=str, cycle=int)
             run = records.run(row["run"])
             if row["cycle"] == run.n_cycles + 1:
                 run.objectives.append(row.get(metric))
         for row in attempts:
+            _check(row, run=str)
             resumed_from = row.get("resumed_from")
             position = (
                 (resumed_from["cycle"] - 1, resumed_from["n_done"]) if resumed_from else START
             )
             records.run(row["run"]).attempts.append(position)
         for row in runs:
+            _check(row, run=str, trial=int, parameters=dict, state=str, cycles=int)
+            if row["state"] not in get_args(RunState):
+                raise ValueError(f"no run ends as '{row['state']}'")
             records.parameters[row["trial"]] = row["parameters"]
             run = records.run(row["run"])
             # a finished run whose cycles are not all there has to be trained again
@@ -76,6 +85,12 @@ class Records:
         self.parameters.pop(trial, None)
         for run in runs:
             self.runs.pop(run, None)
+
+
+def _check(row: Row, **kinds: type) -> None:
+    for name, kind in kinds.items():
+        if not isinstance(row[name], kind):
+            raise TypeError(f"'{name}' is {row[name]!r}")
 
 
 def cycle_row(run: Run, record: CycleRecord) -> Row:

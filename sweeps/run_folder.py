@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,14 @@ from sweeps.sweep_file import dump_sweep
 SWEEP_FILE = "sweep.yaml"
 _FOLDERS = ("records", "checkpoints", "report")
 _LOCK_FILES = ("driver.lock", "driver.json")
+_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # not C:/runs
 
 
 class RunFolder:
     """The folder of one sweep, held by one driver. `create` makes it, `open` goes on with it.
+
+    Who has something to check before anything is changed takes the steps of `open` one by one:
+    `hold`, `tidy`, `note_driver`.
 
     Attributes:
         place: where it is.
@@ -68,7 +73,7 @@ class RunFolder:
             about = provenance(command) | started_with
             resolved = spec.model_copy(update={"trials": spec.n_trials()})
             text = dump_sweep(resolved, without_secrets) + write_yaml({"provenance": about})
-            folder._note_driver(command)
+            folder.note_driver(command)
             # from here on it is a run folder, which can be gone on with
             folder.place.write(SWEEP_FILE, text.encode())
         except StorageFailed as error:
@@ -89,26 +94,60 @@ class RunFolder:
             InvalidInput: it is not a run folder, or a driver that is alive has it.
             StorageFailed: it is damaged, or cannot be written.
         """
-        folder = cls(open_place(address))
-        if not folder.place.exists(SWEEP_FILE):
-            raise InvalidInput(
-                f"'{folder.place.address_of()}' is not a run folder: it has no {SWEEP_FILE}"
-            )
-        folder.lock.acquire()
+        folder = cls.hold(address)
         try:
-            folder.place.make(*_FOLDERS)
-            folder.place.tidy("", *_FOLDERS, "weights")
-            for log in (folder.journal, folder._cycles, folder._runs, folder._attempts):
-                log.repair()
-            folder._note_driver(command)
+            folder.tidy()
+            folder.note_driver(command)
         except BaseException:
             folder.lock.release()
             raise
         return folder
 
+    @classmethod
+    def hold(cls, address: str) -> RunFolder:
+        """Takes over a folder whose driver has ended; all that is in it stays as it is.
+
+        Raises:
+            InvalidInput: it is not a run folder, or a driver that is alive has it.
+            StorageFailed: it cannot be read, or the lock cannot be written.
+        """
+        folder = cls(open_place(address))
+        shown = folder.place.address_of()
+        try:
+            is_run_folder = folder.place.exists(SWEEP_FILE)
+        except StorageFailed as error:
+            if not folder.place.is_local:
+                raise
+            raise InvalidInput(f"'{shown}' is not a run folder: {error}") from error
+        if not is_run_folder:
+            raise InvalidInput(f"'{shown}' is not a run folder: it has no {SWEEP_FILE}")
+        folder.lock.acquire()
+        return folder
+
+    def tidy(self) -> None:
+        """Drops what an earlier driver left half written.
+
+        Raises:
+            StorageFailed: a log is damaged before its end, or cannot be written.
+        """
+        self.place.make(*_FOLDERS)
+        self.place.tidy("", *_FOLDERS, "weights")
+        for log in (self.journal, self._cycles, self._runs, self._attempts):
+            log.repair()
+
     def sweep_text(self) -> str:
-        """The resolved sweep file."""
-        return self.place.read(SWEEP_FILE).decode()
+        """The resolved sweep file.
+
+        Raises:
+            InvalidInput: it is no text.
+        """
+        try:
+            return self.place.read(SWEEP_FILE).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"'{self.place.address_of(SWEEP_FILE)}' is not a text in UTF-8 "
+                f"(byte {error.start + 1}); restore it from a copy"
+            ) from error
 
     def records(self, metric: Metric) -> Records:
         """What is on the disk of every run.
@@ -125,7 +164,7 @@ class RunFolder:
         )
         try:
             return Records.of_rows(cycles, runs, attempts, metric)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageFailed(
                 f"'{self.place.address_of('records')}' has a row that is none of this program's "
                 f"({reason(error)}); restore it from a copy"
@@ -150,7 +189,8 @@ class RunFolder:
         """Lets other drivers have it."""
         self.lock.release()
 
-    def _note_driver(self, command: Sequence[str]) -> None:
+    def note_driver(self, command: Sequence[str]) -> None:
+        """Records that this process drives the sweep from now on."""
         row = {
             "started_at": now(),
             "host": platform.node(),
@@ -169,11 +209,18 @@ def check_output(address: str) -> None:
     Raises:
         InvalidInput: the address is a file, or a folder that is not empty.
     """
-    place = open_place(address)
     shown = redacted(address)
-    if place.is_local and Path(address).exists() and not Path(address).is_dir():
-        raise InvalidInput(f"'--out' must be a folder, got the file '{shown}'; name another")
+    if not address.strip():
+        raise InvalidInput(f"'--out' must be a folder, got '{address}'; name one, such as runs/x")
+    if _ONE_SLASH.match(address):
+        raise InvalidInput(
+            f"'--out' must be a folder or an address, got '{shown}'; "
+            f"did you mean '{shown.replace(':/', '://', 1)}'?"
+        )
     try:
+        place = open_place(address)
+        if place.is_local and Path(address).exists() and not Path(address).is_dir():
+            raise InvalidInput(f"'--out' must be a folder, got the file '{shown}'; name another")
         if place.exists(SWEEP_FILE):
             raise InvalidInput(
                 f"'--out' must be a new or an empty folder, got '{shown}', which holds a sweep; "
@@ -182,9 +229,10 @@ def check_output(address: str) -> None:
             )
         if place.is_empty() or _is_unfinished(place):
             return
-    except StorageFailed as error:
+    except (StorageFailed, OSError) as error:
+        why = str(error) if isinstance(error, StorageFailed) else reason(error)
         raise InvalidInput(
-            f"'--out' must be a folder that can be read, got '{shown}': {error}"
+            f"'--out' must be a folder that can be read, got '{shown}': {why}"
         ) from error
     raise InvalidInput(
         f"'--out' must be a new or an empty folder, got '{shown}', which holds other files; "
@@ -193,7 +241,11 @@ def check_output(address: str) -> None:
 
 
 def free_name(address: str) -> str:
-    """The address itself, or with the first of -2, -3, ... that does not exist yet."""
+    """The address itself, or with the first of -2, -3, ... that does not exist yet.
+
+    Raises:
+        StorageFailed: it cannot be seen what is there.
+    """
     candidate, number = address, 2
     while not open_place(candidate).is_empty() or Path(candidate).exists():
         candidate = f"{address.rstrip('/')}-{number}"

@@ -19,6 +19,7 @@ from sweeps.domains import Choices, Domain, Fixed, Range
 from sweeps.space import MAIN_DIMENSIONS, Dimension, Space, option_names, unlistable
 from sweeps.spec import SweepSpec
 from sweeps.spec_faults import Fault, Path
+from sweeps.storage.study_address import check_storage_address
 
 LARGEST_GRID = 100_000
 """More combinations than this are taken for a slip."""
@@ -47,6 +48,8 @@ def check_spec(
         faults += _objective(spec, content)
     if not sections & {"sampler", "trials"}:
         faults += _trials(spec)
+    if "study" not in sections:
+        faults += _study(spec)
     if ("space",) in broken:
         return faults
     in_space = list(_dimensions(spec.space, n_images, dimensions))
@@ -83,6 +86,14 @@ def _trials(spec: SweepSpec) -> Iterator[Fault]:
             f"'trials' is missing; sampler '{spec.sampler.name}' needs a number of trials, "
             "an integer of at least 1",
         )
+
+
+def _study(spec: SweepSpec) -> Iterator[Fault]:
+    if spec.study.storage is not None:
+        try:
+            check_storage_address(spec.study.storage)
+        except InvalidInput as error:
+            yield from (Fault(("study", "storage"), problem) for problem in error.problems)
 
 
 def _dimensions(space: Space, n_images: int | None, broken: Collection[str]) -> Iterator[Fault]:

@@ -37,6 +37,10 @@ def field_faults(error: ValidationError, content: Mapping[str, Any]) -> list[Fau
     faults: dict[Path, Fault] = {}
     for found in error.errors(include_url=False):
         path = _path(found["loc"], content, is_missing=found["type"] == "missing")
+        if _is_in_a_mapping_for_a_name(path, content):
+            path = path[:2]
+            faults.setdefault(path, Fault(path, _no_name(path, content)))
+            continue
         # a field of several types has a fault for each; they make the same sentence
         faults.setdefault(path, Fault(path, _sentence(path, found, content)))
     return list(faults.values())
@@ -60,6 +64,22 @@ def _path(loc: tuple[str | int, ...], content: Any, *, is_missing: bool) -> Path
             continue
         path.append(key)
     return tuple(path)
+
+
+def _is_in_a_mapping_for_a_name(path: Path, content: Mapping[str, Any]) -> bool:
+    if path[:1] != ("space",) or path[1:2] not in (("architecture",), ("optimizer",)):
+        return False
+    written = _value(path[:2], content)
+    return isinstance(written, Mapping) and not {"choices", "low", "high"} & set(written)
+
+
+def _no_name(path: Path, content: Mapping[str, Any]) -> str:
+    written = _value(path, content)
+    sentence = f"{field_name(path)} must be a name or a list of names, got {shown(written)}"
+    match list(written.items()):
+        case [(str(module), str(function))]:  # `own: network` is a mapping in YAML
+            sentence += f"; did you mean '{module}:{function}'?"
+    return sentence
 
 
 def _sentence(path: Path, found: Mapping[str, Any], content: Mapping[str, Any]) -> str:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from analysis import load
+from analysis import UnreadableRunFolder, load
 from sweeps.durations import duration
-from sweeps.storage.places import open_place
+from sweeps.storage.places import StorageFailed, open_place
 
 
 def status_lines(folder: str) -> list[str]:
@@ -21,7 +21,7 @@ def status_lines(folder: str) -> list[str]:
     sweep = frames.sweeps[0]
     trials, runs = frames.trials, frames.runs
     n_trials = sweep.specification.get("trials")
-    n_seeds = len(sweep.specification.get("seeds", [0]))
+    n_seeds = _n_seeds(sweep.specification.get("seeds", [0]))
     n_runs = n_trials * n_seeds if isinstance(n_trials, int) else "?"
     n_trials_ended = int((trials["n_runs"].eq(n_seeds) & trials["state"].ne("running")).sum())
     return [
@@ -31,6 +31,13 @@ def status_lines(folder: str) -> list[str]:
         f"best    {_best(trials, sweep.metric, sweep.direction)}",
         f"last    {_age(folder)}",
     ]
+
+
+def _n_seeds(seeds: object) -> int:
+    """Of a list or of a number, as whoever edits a sweep file may write it."""
+    if isinstance(seeds, list):
+        return len(seeds)
+    return seeds if isinstance(seeds, int) else 1
 
 
 def _states(runs: pd.DataFrame) -> str:
@@ -58,8 +65,11 @@ def _best(trials: pd.DataFrame, metric: str, direction: str) -> str:
 
 
 def _age(folder: str) -> str:
-    place = open_place(folder)
-    moments = [place.modified_at(f"records/{name}") for name in place.names("records")]
+    try:
+        place = open_place(folder)
+        moments = [place.modified_at(f"records/{name}") for name in place.names("records")]
+    except StorageFailed as error:
+        raise UnreadableRunFolder(str(error)) from error
     times = [moment for moment in moments if moment is not None]
     if not times:
         return "no record yet"

@@ -132,6 +132,9 @@ def _read_document(text: str, source_name: str) -> _Document:
         raise InvalidInput(
             f"sweep file is empty; it needs at least 'name' and 'space' ({source_name})"
         )
+    if read.content is None and read.faults:
+        _, problem = read.faults[0]
+        raise InvalidInput(f"sweep file {problem} ({source_name}, line {read.lines[()]})")
     if not isinstance(read.content, dict):
         raise InvalidInput(
             "sweep file must be a mapping with keys such as 'name' and 'space', "

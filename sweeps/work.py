@@ -9,6 +9,7 @@ from torch import nn
 
 from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
+from rso_core.errors import InvalidInput, reason
 from rso_core.optimizers import optimizer_class
 from rso_core.training import fresh_network
 
@@ -49,16 +50,15 @@ class WorkCounter:
         """The work of one run.
 
         Raises:
-            InvalidInput: its network does not fit the data.
+            InvalidInput: its network does not fit the data, or its optimiser cannot count.
         """
         architecture = configuration.architecture
         if architecture not in self._networks:
             self._networks[architecture] = fresh_network(configuration, self._data, seed=0)
         model = self._networks[architecture]
-        optimizer = optimizer_class(configuration.optimizer)
         n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         n_images = self._data.n_training_images
-        n_visits = optimizer.n_visits(model, configuration.options)
+        n_visits = _n_visits(configuration, model)
         images_passed = (
             3 * n_visits * configuration.batch_size if n_visits else _GRADIENT_COST * n_images
         )
@@ -68,3 +68,21 @@ class WorkCounter:
             n_visits=n_visits * configuration.cycles,
             cost=images_passed * configuration.cycles * n_parameters,
         )
+
+
+def _n_visits(configuration: Configuration, model: nn.Module) -> int:
+    name = configuration.optimizer
+    try:
+        n_visits = optimizer_class(name).n_visits(model, configuration.options)
+    except InvalidInput:
+        raise
+    except Exception as error:  # a user's optimiser may raise anything
+        raise InvalidInput(
+            f"'optimizer' names '{name}', whose 'n_visits' fails ({reason(error)})"
+        ) from error
+    if not isinstance(n_visits, int) or n_visits < 0:
+        raise InvalidInput(
+            f"'optimizer' names '{name}', whose 'n_visits' must give the number of weight visits "
+            f"in a cycle, 0 for a gradient method, got {n_visits!r}"
+        )
+    return n_visits

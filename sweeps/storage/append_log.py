@@ -39,6 +39,11 @@ class AppendLog:
         self._name = name
         self._end: _End | None = None
 
+    @property
+    def address(self) -> str:
+        """The address of its first part, for messages."""
+        return self._place.address_of(self._name)
+
     def read(self) -> list[bytes]:
         """All whole lines, without their newlines; what `repair` would drop is left out.
 

@@ -31,6 +31,8 @@ class RemotePlace:
         """Raises what `open_place` says; connects where the protocol has connections."""
         protocol = self.address.partition("://")[0]
         try:
+            if not protocol[:1].isalpha():
+                raise ValueError("no protocol before ://")
             self._opened()
         except ImportError as error:
             extra = _EXTRAS.get(protocol)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 
-from rso_core.errors import InvalidInput
+from rso_core.errors import InvalidInput, reason
 from sweeps.storage.append_log import AppendLog
+from sweeps.storage.failures import StorageFailed
 from sweeps.storage.journal import Journal
 from sweeps.storage.redaction import redacted
 from sweeps.storage.study_storage import open_study_storage, storage_errors
@@ -54,7 +55,7 @@ def open_study_store(address: str | None, study_name: str, journal: AppendLog) -
     """
     if address is None:
         backend = Journal(journal)
-        return StudyStore(JournalStorage(backend), study_name, backend.flush)
+        return StudyStore(_replayed(backend, journal.address), study_name, backend.flush)
     storage = optuna.storages.get_storage(open_study_storage(address))
     return StudyStore(storage, study_name, _nothing)
 
@@ -72,6 +73,16 @@ def check_new_study(store: StudyStore, address: str) -> None:
             f"'study.name' must be new in its storage, got '{store.study_name}', which "
             f"{redacted(address)} has; name another, or `rso-sweep resume` the sweep's run folder"
         )
+
+
+def _replayed(backend: Journal, address: str) -> JournalStorage:
+    try:
+        return JournalStorage(backend)
+    except Exception as error:  # whatever a line makes optuna stumble over, also an assertion
+        raise StorageFailed(
+            f"'{address}' has a line that is none of Optuna's ({reason(error)}); "
+            "restore it from a copy"
+        ) from error
 
 
 def _nothing() -> None:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from rso_core.datasets import Dataset
 from rso_core.records import CycleRecord
+from sweeps.driver import Driver
+from sweeps.progress import SweepProgress
+from sweeps.run_folder import RunFolder
 from sweeps.runs import (
+    LAST_EVENTS,
     START,
     CycleEnded,
     Position,
@@ -23,8 +30,11 @@ from sweeps.runs import (
     RunState,
     RunSuspended,
 )
+from sweeps.search import Search
 from sweeps.spec import SweepSpec
+from sweeps.storage.studies import open_study_store
 from sweeps.sweep_file import parse_sweep
+from sweeps.work import WorkCounter
 
 # a cluster of the tests asks for a token, as a user's should; Ray reads this when it is imported
 os.environ["RAY_AUTH_MODE"] = "token"
@@ -78,14 +88,19 @@ def tiny_data() -> Dataset:
     )
 
 
-class ScriptedExecutor:
-    """Trains nothing: a function says what accuracy a run has after each cycle, or that it fails.
+Script = list[float] | str | list[RunEvent]
 
-    Each poll gives the next event of every run, so that runs advance side by side.
+
+class ScriptedExecutor:
+    """Trains nothing: a function says what becomes of each attempt at a run.
+
+    That is the accuracies after its cycles, the reason why it fails, or its events one by one; of
+    events that have no end the run hangs. Each poll gives the next event of every run, so that
+    runs advance side by side.
     """
 
-    def __init__(self, accuracies: Callable[[Run], list[float] | str], n_slots: int = 2) -> None:
-        self._accuracies = accuracies
+    def __init__(self, script: Callable[[Run], Script], n_slots: int = 2) -> None:
+        self._script = script
         self.n_slots = n_slots
         self.started: list[Run] = []
         self.stopped: list[str] = []
@@ -96,38 +111,99 @@ class ScriptedExecutor:
     def n_free(self) -> int:
         return self.n_slots - len(self._running)
 
+    def n_attempts(self, run: Run) -> int:
+        return sum(started.name == run.name for started in self.started)
+
     def start(self, run: Run) -> None:
         assert self.n_free > 0
         self.started.append(run)
-        script = self._accuracies(run)
+        self._running[run.name] = self._events(run)
+
+    def _events(self, run: Run) -> list[RunEvent]:
+        script = self._script(run)
         if isinstance(script, str):
-            self._running[run.name] = [began(run), ended(run, "failed", script)]
-            return
-        self._running[run.name] = [
-            began(run),
-            *(CycleEnded(run.name, record(c, value)) for c, value in enumerate(script, 1)),
-            ended(run, "finished"),
-        ]
+            return [began(run), ended(run, "failed", script)]
+        if all(isinstance(event, RunEvent) for event in script):
+            return list(script)  # type: ignore[arg-type]
+        cycles = [cycle_ended(run, c, value) for c, value in enumerate(script, 1)]  # type: ignore[arg-type]
+        return [began(run), *cycles, ended(run, "finished")]
 
     def stop(self, run: str) -> None:
         self.stopped.append(run)
-        running = next(r for r in self.started if r.name == run)
-        self._running[run] = [ended(running, "pruned")]
+        if run in self._running:
+            running = next(r for r in self.started if r.name == run)
+            self._running[run] = [ended(running, "pruned")]
 
     def abandon(self, run: str) -> None:
         self.abandoned.append(run)
-        self._running.pop(run, None)
+        self._running.pop(run)
 
     def suspend(self) -> None:
         self._running = {name: [RunSuspended(name)] for name in self._running}
 
     def poll(self, timeout_s: float) -> list[RunEvent]:
-        events = [waiting.pop(0) for waiting in self._running.values()]
-        self._running = {name: waiting for name, waiting in self._running.items() if waiting}
+        events = [waiting.pop(0) for waiting in self._running.values() if waiting]
+        over = {event.run for event in events if isinstance(event, LAST_EVENTS)}
+        self._running = {name: left for name, left in self._running.items() if name not in over}
         return events
 
     def close(self) -> None:
         pass
+
+
+class Watched:
+    """A display that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.notices: list[str] = []
+        self.n_suspending: int | None = None
+
+    def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
+        self.ended.append(run.name)
+
+    def run_noticed(self, run: Run, notice: str) -> None:
+        self.notices.append(f"{run.name}: {notice}")
+
+    def trial_refused(self, number: int, reason: str) -> None:
+        self.ended.append(reason)
+
+    def suspending(self, n_runs: int) -> None:
+        self.n_suspending = n_runs
+
+    def refresh(self, progress: SweepProgress) -> None:
+        assert len(progress.running) <= progress.n_runs
+
+    def close(self) -> None:
+        pass
+
+
+Drive = Callable[..., SweepProgress]
+
+
+@pytest.fixture
+def drive(tiny_data: Dataset) -> Drive:
+    """Drives a sweep with an executor in a folder, a new one or one that a driver has left."""
+
+    def run(
+        spec: SweepSpec,
+        path: Path,
+        executor: Any,
+        display: Any = None,
+        is_to_stop: Callable[[], bool] = lambda: False,
+    ) -> SweepProgress:
+        is_new = not (path / "sweep.yaml").exists()
+        folder = (
+            RunFolder.create(str(path), spec, ["run"], {})
+            if is_new
+            else RunFolder.open(str(path), ["resume"])
+        )
+        with closing(folder):
+            search = Search(spec, open_study_store(None, spec.name, folder.journal))
+            driver = Driver(spec, folder, search, WorkCounter(tiny_data))
+            return driver.run(executor, display or Watched(), is_to_stop)
+
+    return run
 
 
 def record(cycle: int, accuracy: float) -> CycleRecord:
@@ -147,6 +223,11 @@ def record(cycle: int, accuracy: float) -> CycleRecord:
     )
 
 
+def cycle_ended(run: Run, cycle: int, accuracy: float) -> CycleEnded:
+    """The end of a cycle with that validation accuracy."""
+    return CycleEnded(run.name, record(cycle, accuracy))
+
+
 def began(run: Run, resumed_from: Position = START) -> RunBegan:
     """The beginning of an attempt."""
     return RunBegan(run.name, resumed_from, "host", 1, "2026-01-01T00:00:00.000+00:00")
@@ -156,6 +237,18 @@ def ended(run: Run, state: RunState, reason: str | None = None) -> RunEnded:
     """The run's end."""
     moment = "2026-01-01T00:00:00.000+00:00"
     return RunEnded(run.name, state, reason, "host", 1, moment, moment)
+
+
+@pytest.fixture
+def watched() -> Watched:
+    """A display to look at afterwards."""
+    return Watched()
+
+
+@pytest.fixture
+def events() -> SimpleNamespace:
+    """Makes the events of a run."""
+    return SimpleNamespace(began=began, cycle_ended=cycle_ended, ended=ended)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,60 +13,21 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from rso_core.datasets import Dataset
-from rso_core.records import CycleRecord
-from sweeps.driver import Driver
 from sweeps.progress import SweepProgress
-from sweeps.run_folder import RunFolder
-from sweeps.runs import Run, RunEnded
-from sweeps.search import Search
+from sweeps.runs import Run
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
-from sweeps.storage.studies import open_study_store
-from sweeps.work import WorkCounter
-
-
-class _Watched:
-    """Keeps what the driver shows."""
-
-    def __init__(self) -> None:
-        self.ended: list[str] = []
-
-    def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
-        self.ended.append(run.name)
-
-    def run_noticed(self, run: Run, notice: str) -> None:
-        self.ended.append(notice)
-
-    def suspending(self, n_runs: int) -> None:
-        self.ended.append(f"suspending {n_runs}")
-
-    def trial_refused(self, number: int, reason: str) -> None:
-        self.ended.append(reason)
-
-    def refresh(self, progress: SweepProgress) -> None:
-        assert len(progress.running) <= progress.n_runs
-
-    def close(self) -> None:
-        pass
-
 
 Sweep = Callable[..., tuple[SweepProgress, Path]]
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, tiny_data: Dataset) -> Sweep:
+def sweep(tmp_path: Path, drive: Any) -> Sweep:
     def run(spec: SweepSpec, executor: Any) -> tuple[SweepProgress, Path]:
         path = tmp_path / "out"
-        return _run(spec, path, executor, tiny_data), path
+        return drive(spec, path, executor), path
 
     return run
-
-
-def _run(spec: SweepSpec, path: Path, executor: Any, data: Dataset) -> SweepProgress:
-    with closing(RunFolder.create(str(path), spec, ["rso-sweep", "run"], {})) as folder:
-        search = Search(spec, open_study_store(None, spec.name, folder.journal))
-        return Driver(spec, folder, search, WorkCounter(data)).run(executor, _Watched())
 
 
 def _study(path: Path) -> optuna.Study:
@@ -201,7 +161,7 @@ def test_a_sampler_gives_as_many_trials_as_asked_for(
 
 
 def test_the_same_seed_suggests_the_same_random_configurations(
-    tmp_path: Path, spec: Any, tiny_data: Dataset, scripted: Any
+    tmp_path: Path, spec: Any, drive: Any, scripted: Any
 ) -> None:
     def drawn(folder: str, seed: int) -> list[float]:
         sweep_spec = spec(
@@ -211,7 +171,7 @@ def test_the_same_seed_suggests_the_same_random_configurations(
             f"seed={seed}",
         )
         executor = scripted(lambda run: [0.1, 0.2])
-        _run(sweep_spec, tmp_path / folder, executor, tiny_data)
+        drive(sweep_spec, tmp_path / folder, executor)
         return [_by_rate(run) for run in executor.started]
 
     assert drawn("a", 1) == drawn("b", 1) != drawn("c", 2)

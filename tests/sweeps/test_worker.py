@@ -1,0 +1,226 @@
+"""The worker: what it begins from, what it keeps, and how it leaves off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rso_core.configuration import Configuration
+from rso_core.datasets import Dataset
+from rso_core.networks import build_network
+from rso_core.records import CycleRecord
+from rso_core.training import Training, train
+from sweeps.runs import (
+    LAST_EVENTS,
+    CycleEnded,
+    Run,
+    RunBegan,
+    RunEnded,
+    RunEvent,
+    RunNoticed,
+    RunProgressed,
+    RunSuspended,
+)
+from sweeps.storage.checkpoints import CheckpointFolder, UnusableCheckpoint, position
+from sweeps.storage.places import StorageFailed, open_place
+from sweeps.worker import Worker
+
+
+def _run(optimizer: str, cycles: int, **options: Any) -> Run:
+    values = {"architecture": "mlp()", "batch_size": 25, "optimizer": optimizer, **options}
+    return Run(0, 0, Configuration.from_values(values, cycles))
+
+
+@pytest.fixture(params=["rso", "sgd"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Of a second or less."""
+    return _run(request.param, cycles=3 if request.param == "rso" else 100)
+
+
+@pytest.fixture(params=["rso", "sgd"])
+def slow_run(request: pytest.FixtureRequest) -> Run:
+    """That can be left in the middle."""
+    if request.param == "sgd":
+        return _run("sgd", cycles=300)
+    return _run("rso", cycles=2, engine="reference")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> CheckpointFolder:
+    """Of a run folder, for checkpoints as often as they can be written."""
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "sweep.yaml").write_text("name: x\n")
+    return CheckpointFolder(open_place(str(tmp_path)), every_s=1e-6, keep_final_weights=True)
+
+
+def _until(worker: Worker, done: Callable[[RunEvent], bool]) -> list[RunEvent]:
+    events: list[RunEvent] = []
+    deadline = time.monotonic() + 60
+    while not any(map(done, events)):
+        assert time.monotonic() < deadline, events
+        events += worker.poll(0.05)
+    return events
+
+
+def _is_last(event: RunEvent) -> bool:
+    return isinstance(event, LAST_EVENTS)
+
+
+def _records(events: list[RunEvent]) -> list[CycleRecord]:
+    records = [event.record for event in events if isinstance(event, CycleEnded)]
+    return [replace(record, training_s=0.0, evaluation_s=0.0) for record in records]
+
+
+def _undisturbed(run: Run, data: Dataset) -> list[CycleRecord]:
+    records = train(run.configuration, data, run.seed)
+    return [replace(record, training_s=0.0, evaluation_s=0.0) for record in records]
+
+
+def test_a_run_that_is_suspended_goes_on_in_another_worker_with_the_same_records(
+    slow_run: Run, folder: CheckpointFolder, tiny_data: Dataset
+) -> None:
+    run, n_workers = slow_run, 0
+    expected = _undisturbed(run, tiny_data)
+    while True:
+        n_workers += 1
+        worker = Worker(tiny_data, 1, checkpoints=folder)
+        worker.start(run)
+        events = _until(worker, lambda e: isinstance(e, RunProgressed | CycleEnded) or _is_last(e))
+        time.sleep(0.3)
+        worker.suspend()
+        if not any(map(_is_last, events)):
+            events += _until(worker, _is_last)
+        worker.wait(10)
+        assert isinstance(events[0], RunBegan)
+        records = _records(events)
+        assert records == expected[: len(records)]
+        if isinstance(events[-1], RunEnded):
+            break
+        assert events[-1] == RunSuspended(run.name)
+    assert events[-1].state == "finished"
+    assert records == expected
+    assert n_workers > 1
+
+
+def test_a_worker_says_from_where_it_goes_on(
+    folder: CheckpointFolder, tiny_data: Dataset, run: Run
+) -> None:
+    training = Training(run.configuration, tiny_data, run.seed)
+    next(iter(training))
+    folder.write(run.name, training.state_dict())
+    worker = Worker(tiny_data, 1, checkpoints=folder)
+    worker.start(run)
+    events = _until(worker, _is_last)
+    assert isinstance(events[0], RunBegan)
+    assert events[0].resumed_from == (1, 0)
+    cycles = run.configuration.cycles
+    assert [record.cycle for record in _records(events)] == list(range(1, cycles + 1))
+
+
+def test_a_suspended_worker_begins_nothing(run: Run, tiny_data: Dataset) -> None:
+    worker = Worker(tiny_data, 1)
+    worker.suspend()
+    worker.start(replace(run, configuration=replace(run.configuration, cycles=10_000)))
+    assert isinstance(_until(worker, _is_last)[-1], RunSuspended)
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "another run's"])
+def test_a_checkpoint_that_cannot_be_used_costs_the_run_nothing_but_time(
+    run: Run, folder: CheckpointFolder, tiny_data: Dataset, damage: str, tmp_path: Path
+) -> None:
+    training = Training(run.configuration, tiny_data, run.seed + (damage == "another run's"))
+    next(iter(training))
+    folder.write(run.name, training.state_dict())
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "garbage":
+        path.write_bytes(b"\0" * 5000)
+    worker = Worker(tiny_data, 1, checkpoints=folder)
+    worker.start(run)
+    events = _until(worker, _is_last)
+    (notice,) = [event.notice for event in events if isinstance(event, RunNoticed)]
+    assert notice.endswith("it begins anew")
+    assert "\n" not in notice
+    assert _records(events) == _undisturbed(run, tiny_data)
+
+
+class _Failing:
+    """A place that can be read and not written."""
+
+    def __init__(self, place: Any) -> None:
+        self._place = place
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._place, name)
+
+    def write(self, name: str, content: bytes) -> None:
+        raise StorageFailed(f"'{name}' cannot be written (No space left on device)")
+
+
+def test_a_full_disk_is_told_of_once_and_ends_no_run(
+    run: Run, folder: CheckpointFolder, tiny_data: Dataset
+) -> None:
+    full = replace(folder, place=_Failing(folder.place))  # type: ignore[arg-type]
+    worker = Worker(tiny_data, 1, checkpoints=replace(full, keep_final_weights=False))
+    worker.start(run)
+    events = _until(worker, _is_last)
+    assert [event.notice for event in events if isinstance(event, RunNoticed)] == [
+        f"its checkpoint cannot be written: 'checkpoints/{run.name}.pt' cannot be written "
+        "(No space left on device)"
+    ]
+    assert isinstance(events[-1], RunEnded)
+    assert events[-1].state == "finished"
+
+
+def test_a_machine_that_does_not_see_the_run_folder_says_so_and_makes_none(
+    run: Run, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    elsewhere = CheckpointFolder(open_place(str(tmp_path / "elsewhere")), 1e-6)
+    worker = Worker(tiny_data, 1, checkpoints=elsewhere)
+    worker.start(run)
+    events = _until(worker, _is_last)
+    (notice,) = [event.notice for event in events if isinstance(event, RunNoticed)]
+    assert notice.startswith("the run folder is not to be seen from ")
+    assert isinstance(events[-1], RunEnded)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_final_weights_are_those_of_the_trained_network(
+    run: Run, folder: CheckpointFolder, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    worker = Worker(tiny_data, 1, checkpoints=folder)
+    worker.start(run)
+    _until(worker, _is_last)
+    weights = torch.load(tmp_path / "weights" / f"{run.name}.pt", weights_only=True)
+    model = build_network("mlp()", (1, 28, 28), 10)
+    model.load_state_dict(weights)
+    training = Training(run.configuration, tiny_data, run.seed)
+    for _ in training:
+        pass
+    for name, tensor in training.weights().items():
+        assert torch.equal(weights[name], tensor)
+
+
+def test_a_checkpoint_holds_nothing_that_could_run(folder: CheckpointFolder, run: Run) -> None:
+    torch.save({"state": Path("/")}, Path(folder.place.address_of(f"checkpoints/{run.name}.pt")))
+    with pytest.raises(UnusableCheckpoint):
+        folder.read(run.name)
+
+
+def test_the_position_of_nothing_is_the_start() -> None:
+    assert position(None) == (0, 0)
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
