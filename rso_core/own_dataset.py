@@ -52,6 +52,9 @@ def read_own(name: str, field: str = "data.name") -> RawData:
 
 _PARTS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
 
+_MOST_CLASSES = 1_000_000
+"""More, of which each has a logit, are taken for a slip."""
+
 _INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 
 
@@ -105,6 +108,8 @@ def _targets_fault(value: object) -> str | None:
         return f"have the shape [n] with n at least 1, got {list(value.shape)}"
     if value.min() < 0:
         return f"be class numbers from 0, got {int(value.min())}"
+    if value.max() >= _MOST_CLASSES:
+        return f"be class numbers of at most {_MOST_CLASSES - 1}, got {int(value.max())}"
     return None
 
 

@@ -61,7 +61,7 @@ def main() -> NoReturn:
     """The entry point: users see a line for what they can put right, never a traceback."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109  so that `package.module:function` is found here
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False, prog_name="rso-sweep")
     except InvalidInput as error:
         _refuse(*error.problems)
     except _UsageError as error:

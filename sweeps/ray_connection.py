@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, Literal
 
+import grpc  # type: ignore[import-untyped]  # it ships no type information
 import ray
 from ray._private import ray_constants
+from ray._private import worker as ray_worker
+from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
 from ray.exceptions import AuthenticationError
 
 from rso_core.errors import InvalidInput, reason
@@ -31,6 +35,7 @@ def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     _check_reachable(address)
+    _check_token(address)
     try:
         if address is None:
             with _on_loopback():
@@ -38,10 +43,7 @@ def connect(address: str | None) -> None:
         else:
             _init(address, include_dashboard=None)
     except AuthenticationError as error:
-        raise InvalidInput(
-            f"'--address' {address} is a cluster that asks for a token; set RAY_AUTH_MODE=token "
-            "and RAY_AUTH_TOKEN, or put the token into ~/.ray/auth_token"
-        ) from error
+        raise _refusal(address) from error
     except (ConnectionError, RuntimeError, ValueError) as error:
         if address is None:
             raise InvalidInput(f"Ray cannot start on this machine ({reason(error)})") from error
@@ -52,16 +54,26 @@ def connect(address: str | None) -> None:
 
 def asks_for_token() -> bool:
     """Whether the cluster that this process has joined lets in only those who have its token."""
-    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+    answer = _answer(ray.get_runtime_context().gcs_address, {})
+    if answer is None:  # a cluster with TLS, say
+        return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+    return answer == "refused"
 
 
 def _init(address: str, include_dashboard: bool | None) -> None:
+    # Ray prints pages of a dead raylet's log on this program's standard output, which holds
+    # tables; what a run has to do with it, the driver says in a line
+    ray_worker.print_to_stdstream = _unprinted
     ray.init(
         address=address,
         include_dashboard=include_dashboard,
         logging_level=logging.ERROR,
         log_to_driver=False,  # an actor's prints would tear the live display
     )
+
+
+def _unprinted(data: dict[str, Any], ignore_prefix: bool) -> None:
+    logging.getLogger(__name__).debug("%s: %s", data.get("pid"), data.get("lines"))
 
 
 @contextmanager
@@ -101,3 +113,34 @@ def _check_reachable(address: str | None) -> None:
             f"'--address' must be a running Ray cluster, got '{address}' ({reason(error)}); "
             "`ray status` on its head node tells the address"
         ) from error
+
+
+def _check_token(address: str | None) -> None:
+    """Ray itself would try for half a minute, and say each second that the token is wrong."""
+    if address is None or address == "auto" or address.startswith("ray://"):
+        return
+    try:
+        headers = get_auth_headers_if_auth_enabled({})
+    except (AuthenticationError, RuntimeError):  # it has none
+        headers = {}
+    if _answer(address, headers) == "refused":
+        raise _refusal(address)
+
+
+def _answer(address: str, headers: Mapping[str, str]) -> Literal["welcome", "refused"] | None:
+    """What a cluster says to a caller with these headers; None if it says neither."""
+    with grpc.insecure_channel(address) as channel:
+        is_alive = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        metadata = [(name.lower(), value) for name, value in headers.items()]
+        try:
+            is_alive(b"", timeout=_CONNECT_S, metadata=metadata)
+        except grpc.RpcError as error:
+            return "refused" if error.code() is grpc.StatusCode.UNAUTHENTICATED else None
+    return "welcome"
+
+
+def _refusal(address: str | None) -> InvalidInput:
+    return InvalidInput(
+        f"'--address' {address} is a cluster that asks for its token; set RAY_AUTH_MODE=token "
+        "and RAY_AUTH_TOKEN, or put the token into ~/.ray/auth_token"
+    )

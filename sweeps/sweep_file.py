@@ -14,6 +14,7 @@ from sweeps.located_yaml import LocatedYaml, Path, YamlSyntaxError, read_yaml, w
 from sweeps.spec import SweepSpec
 from sweeps.spec_checks import check_spec
 from sweeps.spec_faults import Fault, field_faults, field_name
+from sweeps.storage.redaction import redacted
 
 _PROVENANCE = "provenance"
 _SHORTHANDS = {"sampler": "name", "pruner": "name"}
@@ -47,7 +48,9 @@ def parse_sweep(text: str, source_name: str, overrides: Sequence[str] = ()) -> S
     """
     document = _read_document(text, source_name)
     for index, override in enumerate(overrides):
-        document = _overridden(document, override, _Place((1, index), f"--set {override}"))
+        document = _overridden(
+            document, override, _Place((1, index), f"--set {redacted(override)}")
+        )
     content = {key: value for key, value in document.content.items() if key != _PROVENANCE}
     try:
         spec = SweepSpec.model_validate(content)
@@ -98,11 +101,11 @@ class _Document:
 
 
 def _read_text(path: pathlib.Path) -> str:
-    if path.is_dir():
-        inside = path / "sweep.yaml"
-        hint = f"did you mean '{inside}'?" if inside.is_file() else "name the file in it"
-        raise InvalidInput(f"sweep file '{path}' is a folder; {hint}")
     try:
+        if path.is_dir():
+            inside = path / "sweep.yaml"
+            hint = f"did you mean '{inside}'?" if inside.is_file() else "name the file in it"
+            raise InvalidInput(f"sweep file '{path}' is a folder; {hint}")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InvalidInput(f"sweep file '{path}' does not exist{_file_hint(path)}") from None
@@ -110,6 +113,8 @@ def _read_text(path: pathlib.Path) -> str:
         raise InvalidInput(
             f"sweep file '{path}' is not a text in UTF-8 (byte {error.start + 1}); save it as UTF-8"
         ) from None
+    except InvalidInput:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InvalidInput(f"sweep file '{path}' cannot be read ({reason})") from None

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from rso_core.configuration import Configuration
+from rso_core.configuration import Configuration, Scalar
 from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput
 from rso_core.records import CycleRecord
@@ -24,11 +26,15 @@ from sweeps.runs import (
     LAST_EVENTS,
     CycleEnded,
     Run,
+    RunBegan,
     RunEnded,
     RunEvent,
     RunInterrupted,
     RunProgressed,
+    RunSuspended,
 )
+from sweeps.storage.checkpoints import CheckpointFolder, position
+from sweeps.storage.places import open_place
 
 _NETWORKS = """
 import os, signal
@@ -52,6 +58,11 @@ class Deadly(Network):
     def misbehave(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
+class Hanging(Network):
+    def misbehave(self):
+        import time
+        time.sleep(3600)
+
 class Leaving(Network):
     def misbehave(self):
         raise SystemExit("gone")
@@ -64,6 +75,9 @@ def leaving():
 
 def deadly():
     return Deadly()
+
+def hanging():
+    return Hanging()
 """
 
 
@@ -78,22 +92,42 @@ def own_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """The address of a real Ray cluster with two CPUs, which the executors of a test join."""
+def ray_cluster() -> Iterator[Cluster]:
+    """A real Ray cluster with two CPUs, which the executors of a test join."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    yield cluster.address
+    yield cluster
     cluster.shutdown()
 
 
 @pytest.fixture
-def ray_executor(own_networks: None, tiny_data: Dataset, cluster: str) -> Iterator[RayExecutor]:
-    with closing(RayExecutor(tiny_data, cpus_per_run=1, address=cluster)) as made:
+def cluster(ray_cluster: Cluster) -> str:
+    """Its address."""
+    address: str = ray_cluster.address
+    return address
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> CheckpointFolder:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "sweep.yaml").write_text("name: x\n")
+    return CheckpointFolder(open_place(str(tmp_path)), every_s=0.1)
+
+
+@pytest.fixture
+def ray_executor(
+    own_networks: None, tiny_data: Dataset, cluster: str, checkpoints: CheckpointFolder
+) -> Iterator[RayExecutor]:
+    with closing(
+        RayExecutor(tiny_data, cpus_per_run=1, address=cluster, checkpoints=checkpoints)
+    ) as made:
         yield made
 
 
 @pytest.fixture
-def inline_executor(own_networks: None, tiny_data: Dataset) -> Iterator[InlineExecutor]:
-    with closing(InlineExecutor(tiny_data, n_threads=1)) as made:
+def inline_executor(
+    own_networks: None, tiny_data: Dataset, checkpoints: CheckpointFolder
+) -> Iterator[InlineExecutor]:
+    with closing(InlineExecutor(tiny_data, n_threads=1, checkpoints=checkpoints)) as made:
         yield made
 
 
@@ -103,8 +137,14 @@ def executor(request: pytest.FixtureRequest) -> Executor:
     return made
 
 
-def _run(trial: int, architecture: str = "mlp()", optimizer: str = "sgd", cycles: int = 2) -> Run:
-    values = {"architecture": architecture, "batch_size": 25, "optimizer": optimizer}
+def _run(
+    trial: int,
+    architecture: str = "mlp()",
+    optimizer: str = "sgd",
+    cycles: int = 2,
+    **options: Scalar,
+) -> Run:
+    values = {"architecture": architecture, "batch_size": 25, "optimizer": optimizer, **options}
     return Run(trial, 0, Configuration.from_values(values, cycles))
 
 
@@ -188,6 +228,40 @@ def test_a_network_that_misbehaves_fails_its_own_run_alone_in_one_line(
     assert end.state == "finished"
 
 
+def test_a_network_that_hangs_is_abandoned_and_its_slot_is_free(executor: Executor) -> None:
+    hanging = _run(0, "own_networks:hanging")
+    executor.start(hanging)
+    _until(executor, lambda events: any(isinstance(e, RunBegan) for e in events))
+    n_free = executor.n_free
+    executor.abandon(hanging.name)
+    assert executor.n_free == n_free + 1
+    executor.start(_run(1))
+    events = _until(executor, _ended)
+    assert {event.run for event in events} == {"trial-1-seed-0"}
+
+
+def test_runs_that_are_suspended_leave_checkpoints_and_are_gone_on_with(
+    executor: Executor, tiny_data: Dataset, checkpoints: CheckpointFolder
+) -> None:
+    run = _run(0, optimizer="rso", cycles=3, engine="reference")
+    executor.start(run)
+    _until(executor, lambda events: sum(isinstance(e, RunProgressed) for e in events) > 2)
+    executor.suspend()
+    events = _until(executor, lambda events: any(isinstance(e, LAST_EVENTS) for e in events))
+    assert events[-1] == RunSuspended(run.name)
+    resumed = InlineExecutor(tiny_data, n_threads=1, checkpoints=checkpoints)
+    resumed.start(run)
+    events = _until(resumed, _ended)
+    began = events[0]
+    assert isinstance(began, RunBegan)
+    assert began.resumed_from > (0, 0)
+    expected = [
+        replace(record, training_s=0.0, evaluation_s=0.0)
+        for record in train(run.configuration, tiny_data, run.seed)
+    ]
+    assert _records(events, run.name) == expected
+
+
 def test_nothing_is_going_on_when_nothing_was_started(executor: Executor) -> None:
     assert executor.poll(0.01) == []
 
@@ -203,6 +277,76 @@ def test_an_actor_that_dies_interrupts_its_run_and_another_takes_its_place(
     ray_executor.start(_run(1))
     (end,) = _ended(_until(ray_executor, _ended))
     assert end.state == "finished"
+
+
+def test_an_actor_that_dies_while_it_is_idle_costs_no_attempt(
+    ray_executor: RayExecutor, ray_cluster: Cluster
+) -> None:
+    ray_executor.start(_run(0))
+    _until(ray_executor, _ended)
+    (raylet,) = ray_cluster.head_node.all_processes["raylet"]
+    actors = [
+        process
+        for process in psutil.Process(raylet.process.pid).children()
+        if "_WorkerActor" in " ".join(process.cmdline())
+    ]
+    assert len(actors) == 1
+    for process in actors:
+        process.kill()
+        process.wait(10)
+    ray_executor.start(_run(1))
+    events = _until(ray_executor, lambda events: any(isinstance(e, LAST_EVENTS) for e in events))
+    assert isinstance(events[-1], RunEnded)
+    assert events[-1].state == "finished"
+
+
+def test_machines_join_and_leave_and_ray_prints_nothing_of_it(
+    tiny_data: Dataset, checkpoints: CheckpointFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    leaving = cluster.add_node(num_cpus=1)
+    try:
+        with closing(
+            RayExecutor(tiny_data, cpus_per_run=1, address=cluster.address, checkpoints=checkpoints)
+        ) as executor:
+            assert executor.n_slots == 2
+            # one on each machine, and long
+            runs = [_run(trial, optimizer="rso", cycles=10_000) for trial in range(2)]
+            for run in runs:
+                executor.start(run)
+            _until(
+                executor,
+                lambda _: all(position(checkpoints.read(run.name)) > (0, 0) for run in runs),
+            )
+            cluster.remove_node(leaving, allow_graceful=False)
+            *_, lost = _until(
+                executor, lambda events: any(isinstance(e, LAST_EVENTS) for e in events)
+            )
+            assert isinstance(lost, RunInterrupted)
+            assert lost.reason in ("its machine is gone", "its actor cannot be reached")
+            _wait_for(lambda: executor.n_slots == 1)
+            assert executor.n_free == 0
+            cluster.add_node(num_cpus=1)
+            _wait_for(lambda: executor.n_free == 1)
+            executor.start(next(run for run in runs if run.name == lost.run))
+            events = _until(
+                executor,
+                lambda events: any(
+                    isinstance(e, RunBegan | RunProgressed) and e.run == lost.run for e in events
+                ),
+            )
+            (began,) = [e for e in events if isinstance(e, RunBegan)]
+            assert began.resumed_from > (0, 0)
+            assert "raylet" not in capfd.readouterr().out
+    finally:
+        cluster.shutdown()
+
+
+def _wait_for(done: Callable[[], bool], limit_s: float = 60.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_actors_are_kept_warm_from_run_to_run(ray_executor: RayExecutor) -> None:
