@@ -25,6 +25,7 @@ from sweeps.reading import check_against_data, read_sweep
 from sweeps.run_folder import SWEEP_FILE, RunFolder, check_output, free_name
 from sweeps.search import Search
 from sweeps.spec import SweepSpec
+from sweeps.storage.append_log import AppendLog
 from sweeps.storage.places import StorageFailed, open_place
 from sweeps.storage.redaction import redacted
 from sweeps.storage.studies import StudyStore, check_new_study, open_study_store
@@ -72,11 +73,11 @@ def launch(
     work = WorkCounter(data)
     check_against_data(spec, data, work)
     if spec.study.storage is not None:
-        _check_new_study(_study_store(spec, RunFolder(open_place(address))), spec.study.storage)
+        _check_new_study(_study_store(spec, None), spec.study.storage)
     with started_executor(spec, data, open_place(address), circumstances) as executor:
         folder = RunFolder.create(address, spec, circumstances.command, circumstances.recorded())
         with closing(folder), _resumable(address):
-            driver = Driver(spec, folder, Search(spec, _study_store(spec, folder)), work)
+            driver = Driver(spec, folder, Search(spec, _study_store(spec, folder.journal)), work)
             circumstances.say(_opening(spec, executor, circumstances.executor, address))
             return _driven(driver, executor, address, circumstances)
 
@@ -121,7 +122,7 @@ def resume(
         work = WorkCounter(data)
         check_against_data(spec, data, work)
         folder.tidy()
-        driver = Driver(spec, folder, Search(spec, _study_store(spec, folder)), work)
+        driver = Driver(spec, folder, Search(spec, _study_store(spec, folder.journal)), work)
         folder.note_driver(command)
         ended = f"{driver.progress.n_trials_ended} of {spec.n_trials()} trials have ended"
         if not driver.has_work:
@@ -178,14 +179,14 @@ def _resumable(address: str) -> Iterator[None]:
         ) from error
 
 
-def _study_store(spec: SweepSpec, folder: RunFolder) -> StudyStore:
+def _study_store(spec: SweepSpec, journal: AppendLog | None) -> StudyStore:
     if spec.study.storage is not None and "***" in spec.study.storage:
         raise InvalidInput(
             "'study.storage' has a password that is kept nowhere; give the address again with "
             "--set study.storage=..., best with ${NAME} of an environment variable in it"
         )
     name = spec.study.name or spec.name
-    return open_study_store(spec.study.storage, name, folder.journal)
+    return open_study_store(spec.study.storage, name, journal)
 
 
 def _check_resumable(overrides: Sequence[str]) -> None:

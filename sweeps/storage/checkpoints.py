@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,9 +49,11 @@ class CheckpointFolder:
         except FileNotFoundError:
             return None
         try:
-            state = torch.load(io.BytesIO(content), weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a pickle that torch has not written
+                state = torch.load(io.BytesIO(content), weights_only=True)
         except Exception as error:  # damage shows itself as any of a dozen exceptions
-            raise UnusableCheckpoint(reason(error)) from error
+            raise UnusableCheckpoint(_damage(error)) from error
         if not isinstance(state, dict):
             raise UnusableCheckpoint(f"it holds a {type(state).__name__}")
         return state
@@ -82,6 +85,13 @@ def position(state: Mapping[str, Any] | None) -> Position:
         return START
     optimizer = state.get("optimizer", {})
     return len(state.get("records", ())), int(optimizer.get("n_done", 0))
+
+
+def _damage(error: Exception) -> str:
+    # torch's own text advises to load it without restrictions, which would run what is in it
+    if type(error).__name__ == "UnpicklingError":
+        return "it holds something other than tensors and plain values"
+    return reason(error).partition(". ")[0]
 
 
 def _name(run: str) -> str:

@@ -41,19 +41,20 @@ class StudyStore:
         return True
 
 
-def open_study_store(address: str | None, study_name: str, journal: AppendLog) -> StudyStore:
+def open_study_store(address: str | None, study_name: str, journal: AppendLog | None) -> StudyStore:
     """Opens the storage of a study that may or may not be there yet.
 
     Args:
         address: `study.storage` of the sweep file; None for the journal.
         study_name: the study's name.
-        journal: the journal's log, repaired; not touched if there is an address.
+        journal: the journal's log, repaired; not needed if there is an address.
 
     Raises:
         InvalidInput: the address cannot be used.
         StorageFailed: the journal cannot be read.
     """
     if address is None:
+        assert journal is not None
         backend = Journal(journal)
         return StudyStore(_replayed(backend, journal.address), study_name, backend.flush)
     storage = optuna.storages.get_storage(open_study_storage(address))

@@ -199,7 +199,9 @@ def drive(tiny_data: Dataset) -> Drive:
             else RunFolder.open(str(path), ["resume"])
         )
         with closing(folder):
-            search = Search(spec, open_study_store(None, spec.name, folder.journal))
+            study = spec.study
+            store = open_study_store(study.storage, study.name or spec.name, folder.journal)
+            search = Search(spec, store)
             driver = Driver(spec, folder, search, WorkCounter(tiny_data))
             return driver.run(executor, display or Watched(), is_to_stop)
 
