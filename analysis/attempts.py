@@ -1,4 +1,4 @@
-"""The runs that were cut short, by the death of an actor, a node or a driver, and begun again."""
+"""The runs that were cut short, by the death of an actor or its machine, and begun again."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ COLUMNS: Mapping[str, Columns] = {
         "accepted_share": ("float64", "n_accepted / n_visited; missing where none was visited"),
         "sigma": ("float64", "standard deviation of its perturbations"),
     },
-    # one row for each attempt at a run that was cut short, by the death of an actor, a node or a
-    # driver; the attempt that ended a run is not among them
+    # one row for each attempt at a run that was cut short, by the death of an actor or of its
+    # machine; the attempt that ended a run is not among them
     "attempts": {
         **_RUN_IDENTITY,
         "attempt": ("Int64", "counted from 1 within its run"),

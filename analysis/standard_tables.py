@@ -248,7 +248,7 @@ def _interruptions(frames: Frames) -> Table | None:
     return Table(
         name="interruptions",
         title="Runs that were cut short",
-        caption="By the death of an actor, a node or a driver. A run that was cut short goes on "
+        caption="By the death of an actor or of its machine. A run that was cut short goes on "
         "from the last state that was kept of it, or begins anew, and counts as any other; the "
         "state is the one in the end, the hosts and the reasons, the latest first, are those of "
         "the attempts that were cut short.",

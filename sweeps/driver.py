@@ -128,7 +128,7 @@ class Driver:
         self._executor, self._display = executor, display
         while not is_to_stop():
             self._start_runs()
-            if not self.progress.running:
+            if not self.has_work:
                 return self.progress
             self._take(executor.poll(_POLL_S))
             self._end_overdue()

@@ -129,6 +129,7 @@ class RayExecutor:
         self._place_pending()
         owners = {ref: run for run, slot in self._busy.items() for ref in slot.pending}
         if not owners:
+            time.sleep(timeout_s)  # all machines are gone, and others may come
             return []
         ready, _ = ray.wait(list(owners), num_returns=1, timeout=timeout_s)
         if ready:

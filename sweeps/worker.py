@@ -235,8 +235,8 @@ class _Attempt:
             )
         except UnusableCheckpoint as error:
             self._notice(f"its checkpoint is damaged ({error}); it begins anew")
-        except StorageFailed as error:
-            self._notice(f"{_line(error)}; it begins anew")
+        except Exception as error:  # whatever it is, the run can begin
+            self._notice(f"its checkpoint cannot be read: {_line(error)}; it begins anew")
         return None
 
     def _notice_once(self, text: str) -> None:

@@ -31,9 +31,9 @@ def test_a_run_whose_machine_is_gone_is_begun_again_and_all_is_written_down(
     tmp_path: Path, spec: Any, drive: Any, scripted: Any, watched: Any, events: Any
 ) -> None:
     executor = scripted(
-        lambda run: _lost(events, run)
-        if run.trial == 1 and executor.n_attempts(run) < 3
-        else [0.1, 0.2],
+        lambda run: (
+            _lost(events, run) if run.trial == 1 and executor.n_attempts(run) < 3 else [0.1, 0.2]
+        ),
     )
     progress = drive(spec("seeds=1"), tmp_path / "out", executor, watched)
     assert progress.n_trials_finished == 3
@@ -92,9 +92,11 @@ def test_attempts_that_get_further_do_not_count(
     tmp_path: Path, spec: Any, drive: Any, scripted: Any, events: Any
 ) -> None:
     executor = scripted(
-        lambda run: _lost(events, run, (0, 10 * executor.n_attempts(run)))
-        if executor.n_attempts(run) < 20
-        else [0.1, 0.2],
+        lambda run: (
+            _lost(events, run, (0, 10 * executor.n_attempts(run)))
+            if executor.n_attempts(run) < 20
+            else [0.1, 0.2]
+        ),
     )
     sweep = spec("seeds=1", "limits.attempts=2", "space.learning_rate=0.1")
     assert drive(sweep, tmp_path / "out", executor).n_trials_finished == 1
@@ -143,6 +145,26 @@ def test_a_run_that_hangs_fails_at_its_time_limit_and_the_sweep_goes_on(
     assert executor.abandoned == ["trial-0-seed-0"]
     (failed,) = [r for r in _rows(tmp_path / "out", "runs.jsonl") if r["state"] == "failed"]
     assert failed["reason"] == "it took longer than 'limits.run_s' allows, 0.3 s"
+
+
+def test_a_sweep_waits_while_there_is_no_machine_at_all(
+    tmp_path: Path, spec: Any, drive: Any, scripted: Any
+) -> None:
+    class Coming(scripted):  # type: ignore[misc]
+        n_polls = 0
+
+        @property
+        def n_free(self) -> int:
+            return 0 if self.n_polls < 3 or 10 < self.n_polls < 15 else super().n_free
+
+        def poll(self, timeout_s: float) -> list[RunEvent]:
+            self.n_polls += 1
+            found: list[RunEvent] = super().poll(timeout_s)
+            return found
+
+    executor = Coming(lambda run: [0.1, 0.2])
+    assert drive(spec(), tmp_path / "out", executor).n_trials_finished == 3
+    assert executor.n_polls > 15
 
 
 def test_a_sweep_that_is_to_stop_suspends_its_runs_and_is_gone_on_with(

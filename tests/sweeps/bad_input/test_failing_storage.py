@@ -1,0 +1,56 @@
+"""A run folder that fails in the middle of a sweep: one line, and nothing complete is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli import main
+
+_NETWORK = """
+from pathlib import Path
+from torch import nn
+
+class Mover(nn.Sequential):
+    n_batches = 0
+
+    def forward(self, inputs):
+        if self.training:
+            Mover.n_batches += 1
+            if Mover.n_batches == 10:  # the second trial
+                Path("out/records").rename("records-elsewhere")
+        return super().forward(inputs)
+
+def network(input_shape, n_classes):
+    return Mover(nn.Flatten(), nn.Linear(784, n_classes))
+"""
+
+
+def test_a_sweep_whose_records_vanish_stops_with_1_and_is_gone_on_with(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status(*arguments: str) -> object:
+        monkeypatch.setattr("sys.argv", ["rso-sweep", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code
+
+    Path("moving_code.py").write_text(_NETWORK)
+    network = ("--set", "space.architecture=moving_code:network")
+    assert status("run", "small.yaml", "--executor", "inline", "--out", "out", *network) == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == (
+        "rso-sweep: 'out/records/cycles.jsonl' cannot be written (No such file or directory); "
+        "once that is put right, `rso-sweep resume out` goes on: what was complete is kept"
+    )
+    assert not Path("out/records").exists()
+
+    before = Path("records-elsewhere/cycles.jsonl").read_bytes()
+    assert len(before.splitlines()) == 2
+    Path("records-elsewhere").rename("out/records")
+    assert status("resume", "out") == 0
+    assert Path("out/records/cycles.jsonl").read_bytes().startswith(before)
+    rows = [json.loads(line) for line in Path("out/records/runs.jsonl").read_text().splitlines()]
+    assert [row["state"] for row in rows] == ["finished", "finished"]
