@@ -29,15 +29,15 @@ _ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # not C:/runs
 
 
 class RunFolder:
-    """The folder of one sweep, held by one driver. `create` makes it, `open` goes on with it.
+    """The folder of one sweep, held by one driver.
 
-    Who has something to check before anything is changed takes the steps of `open` one by one:
-    `hold`, `tidy`, `note_driver`.
+    `create` makes it. A driver that goes on with a sweep calls `hold`, after which nothing has
+    changed yet, then `tidy`, and `note_driver` once it is sure to go on.
 
     Attributes:
         place: where it is.
         journal: the Optuna study's journal in it.
-        lock: held from `create` or `open` until `close`.
+        lock: held from `create` or `hold` until `close`.
     """
 
     def __init__(self, place: Place) -> None:
@@ -81,23 +81,6 @@ class RunFolder:
             raise InvalidInput(
                 f"'--out' must be a folder that can be written, got '{redacted(address)}': {error}"
             ) from error
-        except BaseException:
-            folder.lock.release()
-            raise
-        return folder
-
-    @classmethod
-    def open(cls, address: str, command: Sequence[str]) -> RunFolder:
-        """Takes over a folder whose driver has ended, and drops what it left half written.
-
-        Raises:
-            InvalidInput: it is not a run folder, or a driver that is alive has it.
-            StorageFailed: it is damaged, or cannot be written.
-        """
-        folder = cls.hold(address)
-        try:
-            folder.tidy()
-            folder.note_driver(command)
         except BaseException:
             folder.lock.release()
             raise

@@ -161,7 +161,8 @@ class Checkpoints(_Section):
     every_s: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds between two checkpoints of a run within a cycle; one more at its end",
+        description="Seconds between two checkpoints of a run; one more at the end of a cycle, "
+        "unless the last is younger than a second",
     )
     keep_final_weights: bool = Field(
         default=False, description="Whether weights/ keeps the final weights of finished runs"

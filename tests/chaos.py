@@ -37,7 +37,7 @@ from optuna.trial import TrialState
 from ray.cluster_utils import Cluster
 
 DRIVER_KILLS_A_MINUTE, ACTOR_KILLS_A_MINUTE, NODE_KILLS_A_MINUTE = 2, 5, 0.7
-TRIALS_A_MINUTE = 7
+TRIALS_A_MINUTE = 11
 """So many of six cycles keep two cores busy for longer than a minute, the kills included."""
 VARYING = ("started_at", "ended_at", "host", "training_s", "evaluation_s", "n_attempts")
 

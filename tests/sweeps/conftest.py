@@ -194,11 +194,12 @@ def drive(tiny_data: Dataset) -> Drive:
     ) -> SweepProgress:
         is_new = not (path / "sweep.yaml").exists()
         folder = (
-            RunFolder.create(str(path), spec, ["run"], {})
-            if is_new
-            else RunFolder.open(str(path), ["resume"])
+            RunFolder.create(str(path), spec, ["run"], {}) if is_new else RunFolder.hold(str(path))
         )
         with closing(folder):
+            if not is_new:
+                folder.tidy()
+                folder.note_driver(["resume"])
             study = spec.study
             store = open_study_store(study.storage, study.name or spec.name, folder.journal)
             search = Search(spec, store)

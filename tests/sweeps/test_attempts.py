@@ -208,7 +208,7 @@ def test_a_second_driver_is_refused(tmp_path: Path, spec: Any, drive: Any, scrip
 
     def script(run: Run) -> list[float]:
         with pytest.raises(InvalidInput) as caught:
-            RunFolder.open(str(tmp_path / "out"), ["resume"])
+            RunFolder.hold(str(tmp_path / "out"))
         refused.append(str(caught.value))
         return [0.1, 0.2]
 
