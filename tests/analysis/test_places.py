@@ -21,16 +21,16 @@ SECRET = "ab/c+hunter2"
 class Broken(MemoryFileSystem):
     """Files that cannot be reached."""
 
-    protocol = "broken"
+    protocol = "cut-off"
     cachable = False
 
     def cat_file(self, path, start=None, end=None, **kwargs):
-        raise RuntimeError(f"no route to broken://key:{SECRET}@host/x\nas {SECRET} was refused")
+        raise RuntimeError(f"no route to cut-off://key:{SECRET}@host/x\nas {SECRET} was refused")
 
 
 @pytest.fixture(autouse=True)
 def broken_files():
-    fsspec.register_implementation("broken", Broken, clobber=True)
+    fsspec.register_implementation("cut-off", Broken, clobber=True)
 
 
 @pytest.fixture(params=["a path", "an address"])
@@ -122,9 +122,9 @@ def test_a_report_may_lie_elsewhere_than_its_sweep(cut_short, address, tmp_path)
         ),
         ("nonsense://u:pw@x", "'nonsense://u:***@x' cannot be read: Protocol not known: nonsense"),
         (
-            f"broken://key:{SECRET}@host/x",
-            "'broken://key:***@host/x/sweep.yaml' cannot be read: "
-            "no route to broken://key:***@host/x as *** was refused",
+            f"cut-off://key:{SECRET}@host/x",
+            "'cut-off://key:***@host/x/sweep.yaml' cannot be read: "
+            "no route to cut-off://key:***@host/x as *** was refused",
         ),
     ],
 )
