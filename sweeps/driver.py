@@ -13,7 +13,7 @@ from sweeps.executors import Executor
 from sweeps.open_trial import OpenTrial
 from sweeps.points import typical_configurations
 from sweeps.progress import SweepProgress
-from sweeps.records import RecordedRun, Row, attempt_row, cycle_row, run_row
+from sweeps.records import RecordedRun, Row, attempt_row, cycle_row, refused_row, run_row
 from sweeps.run_folder import RunFolder
 from sweeps.runs import (
     CycleEnded,
@@ -24,6 +24,7 @@ from sweeps.runs import (
     RunInterrupted,
     RunNoticed,
     RunProgressed,
+    run_name,
 )
 from sweeps.search import Search, Trial, UnusableTrial
 from sweeps.spec import SweepSpec
@@ -142,8 +143,8 @@ class Driver:
         for frozen in self._search.trials:
             try:
                 self._open(self._search.reopen(frozen))
-            except UnusableTrial:
-                self.progress.n_trials_failed += 1
+            except UnusableTrial as unusable:
+                self._refuse(unusable)
         self._search.flush()
 
     def _start_runs(self) -> None:
@@ -166,8 +167,8 @@ class Driver:
         try:
             trial = self._search.ask(recorded)
         except UnusableTrial as unusable:
+            self._refuse(unusable)
             self._search.flush()
-            self.progress.n_trials_failed += 1
             self._display.trial_refused(unusable.number, unusable.reason)
             return True
         if trial is None:
@@ -177,6 +178,20 @@ class Driver:
         self._open(trial)
         self._search.flush()
         return True
+
+    def _refuse(self, unusable: UnusableTrial) -> None:
+        """Writes down a trial that cannot be run, unless that is written."""
+        number = unusable.number
+        rows = [
+            refused_row(
+                number, seed, unusable.parameters, self._spec.budget.cycles, unusable.reason
+            )
+            for seed in self._spec.seeds
+            if self._records.run(run_name(number, seed)).state is None
+        ]
+        self._folder.append(runs=rows)
+        self._records.forget(number, [run_name(number, seed) for seed in self._spec.seeds])
+        self.progress.n_trials_failed += 1
 
     def _forget(self, trial: Trial) -> None:
         """Whatever is left of a trial of that number is of another configuration."""

@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 from rso_core.configuration import Scalar
 from rso_core.records import CycleRecord
-from sweeps.runs import START, Position, Run, RunEnded, RunState
+from sweeps.runs import START, Position, Run, RunEnded, RunState, now, run_name
+from sweeps.space import MAIN_DIMENSIONS
 from sweeps.spec import Metric
 from sweeps.storage.redaction import redacted
 from sweeps.work import Work
@@ -130,6 +131,30 @@ def run_row(
         "n_threads": ended.n_threads,
         "started_at": ended.started_at,
         "ended_at": ended.ended_at,
+    }
+
+
+def refused_row(
+    trial: int, seed: int, parameters: Mapping[str, Scalar], cycles: int, reason: str
+) -> Row:
+    """The row of a run that was never begun: its trial's options do not go together."""
+    main = {name: parameters[name] for name in MAIN_DIMENSIONS}
+    moment = now()
+    return {
+        "trial": trial,
+        "run": run_name(trial, seed),
+        "seed": seed,
+        "state": "failed",
+        "reason": redacted(reason),
+        **main,
+        "cycles": cycles,
+        "options": {
+            name.rpartition(".")[2]: value for name, value in parameters.items() if name not in main
+        },
+        "parameters": dict(parameters),
+        "n_attempts": 0,
+        "started_at": moment,
+        "ended_at": moment,
     }
 
 

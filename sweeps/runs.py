@@ -29,7 +29,12 @@ class Run:
     @property
     def name(self) -> str:
         """Unique within a sweep."""
-        return f"trial-{self.trial}-seed-{self.seed}"
+        return run_name(self.trial, self.seed)
+
+
+def run_name(trial: int, seed: int) -> str:
+    """The name of the run of a trial with a seed."""
+    return f"trial-{trial}-seed-{seed}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,11 @@ class Trial:
 class UnusableTrial(Exception):  # noqa: N818  (it names what was found)
     """A trial whose values are sound one by one but make no configuration together."""
 
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(number, reason)
+    def __init__(self, number: int, reason: str, parameters: Point) -> None:
+        super().__init__(number, reason, parameters)
         self.number = number
         self.reason = reason
+        self.parameters = parameters
 
 
 class Search:
@@ -181,7 +182,7 @@ class Search:
         try:
             configuration = Configuration.from_values(values, self._spec.budget.cycles)
         except InvalidInput as error:
-            raise UnusableTrial(number, str(error)) from error
+            raise UnusableTrial(number, str(error), values) from error
         return Trial(number, configuration, values, told, dict(reported))
 
 

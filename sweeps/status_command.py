@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from datetime import UTC, datetime
 
 import pandas as pd
 
 from analysis import UnreadableRunFolder, load
 from sweeps.durations import duration
+from sweeps.storage.holder import read_holder
 from sweeps.storage.places import StorageFailed, open_place
+from sweeps.storage.redaction import redacted
 
 
 def status_lines(folder: str) -> list[str]:
@@ -30,7 +33,20 @@ def status_lines(folder: str) -> list[str]:
         f"runs    {_states(runs)}, of {n_runs}",
         f"best    {_best(trials, sweep.metric, sweep.direction)}",
         f"last    {_age(folder)}",
+        f"driver  {_driver(folder, is_over=n_trials_ended == n_trials)}",
     ]
+
+
+def _driver(folder: str, is_over: bool) -> str:
+    try:
+        record = read_holder(open_place(folder))
+    except StorageFailed as error:
+        return str(error)
+    if record is not None and not record.holder.has_died_on(platform.node()):
+        return f"process {record.holder.pid} on {record.holder.host}"
+    if is_over:
+        return "none: the sweep is over"
+    return f"none: `rso-sweep resume {redacted(folder)}` goes on"
 
 
 def _n_seeds(seeds: object) -> int:

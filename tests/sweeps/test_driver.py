@@ -193,6 +193,12 @@ def test_a_trial_whose_options_do_not_go_together_fails_alone(
     assert all(t.params["nesterov"] and t.params["momentum"] == 0 for t in refused)
     assert progress.n_trials_failed == len(refused)
     assert progress.n_trials_ended == 20
+    rows = [row for row in _rows(path, "runs.jsonl") if row["state"] == "failed"]
+    assert {(row["trial"], row["seed"]) for row in rows} == {
+        (trial.number, seed) for trial in refused for seed in (0, 1)
+    }
+    assert all("momentum" in row["reason"] for row in rows)
+    assert rows[0]["parameters"]["nesterov"] is True
 
 
 def test_time_left_comes_from_the_work_that_is_done(spec: Any) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from sweeps.status_command import status_lines
+
 SWEEP = """
 name: small
 data: {name: mnist, train_size: 100, validation_size: 50, test_size: 50}
@@ -124,12 +126,14 @@ def test_an_interrupt_leaves_checkpoints_and_says_how_to_go_on(
     assert err.endswith(f"interrupted; `rso-sweep resume {out}` goes on with it\n")
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["trial-1-seed-0.pt"]
     assert len(_rows(out, "runs.jsonl")) == 1
+    assert status_lines(str(out))[-1] == f"driver  none: `rso-sweep resume {out}` goes on"
     status, printed, err = _resume(out)
     assert status == 0
     assert "1 of 2 trials have ended" in err
     assert "RSO against SGD" in printed
     assert _records(out) == undisturbed
     assert list((out / "checkpoints").iterdir()) == []
+    assert status_lines(str(out))[-1] == "driver  none: the sweep is over"
 
 
 def test_a_second_interrupt_stops_at_once_even_where_a_network_hangs(tmp_path: Path) -> None:
@@ -161,6 +165,7 @@ def test_a_killed_driver_is_named_and_its_sweep_gone_on_with(
         time.sleep(delay_s)
         if delay_s == 0:
             process.send_signal(signal.SIGSTOP)  # alive, and not done meanwhile
+            assert status_lines(str(out))[-1].startswith(f"driver  process {process.pid} on ")
             status, printed, err = _resume(out)
             assert (status, printed) == (2, "")
             assert err.startswith(f"rso-sweep: '{out}' is driven by process {process.pid} on ")
