@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from rso_core.errors import reason
 from sweeps.runs import START, Position
 from sweeps.storage.places import Place
 
@@ -80,11 +79,11 @@ class CheckpointFolder:
 
 
 def position(state: Mapping[str, Any] | None) -> Position:
-    """How far a training was whose `Training.state_dict` this is."""
-    if state is None:
+    """How far a training was whose `Training.state_dict` this is; `START` if it is none."""
+    try:
+        return (len(state["records"]), int(state["optimizer"]["n_done"])) if state else START
+    except (KeyError, TypeError, ValueError):  # `Training` will say what is wrong with it
         return START
-    optimizer = state.get("optimizer", {})
-    return len(state.get("records", ())), int(optimizer.get("n_done", 0))
 
 
 def _damage(error: Exception) -> str:

@@ -91,17 +91,27 @@ def tiny_data() -> Dataset:
 Script = list[float] | str | list[RunEvent]
 
 
+class Killed(BaseException):
+    """The driver is gone."""
+
+
 class ScriptedExecutor:
     """Trains nothing: a function says what becomes of each attempt at a run.
 
     That is the accuracies after its cycles, the reason why it fails, or its events one by one; of
     events that have no end the run hangs. Each poll gives the next event of every run, so that
-    runs advance side by side.
+    runs advance side by side. At the poll `kill_at`, from 1, it kills its driver.
     """
 
-    def __init__(self, script: Callable[[Run], Script], n_slots: int = 2) -> None:
+    Killed = Killed
+
+    def __init__(
+        self, script: Callable[[Run], Script], n_slots: int = 2, kill_at: int | None = None
+    ) -> None:
         self._script = script
+        self._kill_at = kill_at
         self.n_slots = n_slots
+        self.n_polls = 0
         self.started: list[Run] = []
         self.stopped: list[str] = []
         self.abandoned: list[str] = []
@@ -142,6 +152,9 @@ class ScriptedExecutor:
         self._running = {name: [RunSuspended(name)] for name in self._running}
 
     def poll(self, timeout_s: float) -> list[RunEvent]:
+        self.n_polls += 1
+        if self.n_polls == self._kill_at:
+            raise Killed
         events = [waiting.pop(0) for waiting in self._running.values() if waiting]
         over = {event.run for event in events if isinstance(event, LAST_EVENTS)}
         self._running = {name: left for name, left in self._running.items() if name not in over}

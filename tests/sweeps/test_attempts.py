@@ -65,22 +65,9 @@ def test_a_configuration_that_kills_every_worker_fails_alone_with_its_reason(
 def test_the_limit_holds_over_the_deaths_of_drivers(
     tmp_path: Path, spec: Any, drive: Any, scripted: Any, events: Any
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    class Mortal(scripted):  # type: ignore[misc]
-        n_polls = 0
-
-        def poll(self, timeout_s: float) -> list[RunEvent]:
-            self.n_polls += 1
-            if self.n_polls == 4:
-                raise Killed
-            found: list[RunEvent] = super().poll(timeout_s)
-            return found
-
     sweep = spec("seeds=1", "limits.attempts=5", "space.learning_rate=0.1")
-    with pytest.raises(Killed):
-        drive(sweep, tmp_path / "out", Mortal(lambda run: _lost(events, run)))
+    with pytest.raises(scripted.Killed):
+        drive(sweep, tmp_path / "out", scripted(lambda run: _lost(events, run), kill_at=4))
     assert len(_rows(tmp_path / "out", "attempts.jsonl")) == 1
     progress = drive(sweep, tmp_path / "out", scripted(lambda run: _lost(events, run)))
     assert progress.n_trials_failed == 1
@@ -151,16 +138,9 @@ def test_a_sweep_waits_while_there_is_no_machine_at_all(
     tmp_path: Path, spec: Any, drive: Any, scripted: Any
 ) -> None:
     class Coming(scripted):  # type: ignore[misc]
-        n_polls = 0
-
         @property
         def n_free(self) -> int:
             return 0 if self.n_polls < 3 or 10 < self.n_polls < 15 else super().n_free
-
-        def poll(self, timeout_s: float) -> list[RunEvent]:
-            self.n_polls += 1
-            found: list[RunEvent] = super().poll(timeout_s)
-            return found
 
     executor = Coming(lambda run: [0.1, 0.2])
     assert drive(spec(), tmp_path / "out", executor).n_trials_finished == 3

@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeps.progress import SweepProgress
-from sweeps.runs import Run, RunEvent
+from sweeps.runs import Run
 from sweeps.spec import SweepSpec
 
 RATES = "space.learning_rate={low: 0.001, high: 1.0, log: true}"
@@ -32,10 +32,6 @@ SWEEPS = {
 }
 
 
-class Killed(BaseException):
-    """The driver is gone."""
-
-
 def _objectives(run: Run) -> list[float]:
     rate: float = run.configuration.options.learning_rate  # type: ignore[attr-defined]
     return [
@@ -48,23 +44,10 @@ def _objectives(run: Run) -> list[float]:
 def killed_drive(scripted: Any, drive: Any) -> Callable[..., SweepProgress]:
     """Drives a sweep in a folder, new or not, until it ends or is killed at the n-th poll."""
 
-    class Mortal(scripted):  # type: ignore[misc]
-        kill_at: int | None = None
-        n_polls = 0
-
-        def poll(self, timeout_s: float) -> list[RunEvent]:
-            self.n_polls += 1
-            if self.n_polls == self.kill_at:
-                raise Killed
-            events: list[RunEvent] = super().poll(timeout_s)
-            return events
-
     def run(spec: SweepSpec, path: Path, kill_at: int | None = None) -> SweepProgress:
         # one slot where what is asked depends on what was told before
         n_slots = 1 if spec.sampler.name == "tpe" or spec.pruner.name != "none" else 3
-        executor = Mortal(_objectives, n_slots)
-        executor.kill_at = kill_at
-        progress: SweepProgress = drive(spec, path, executor)
+        progress: SweepProgress = drive(spec, path, scripted(_objectives, n_slots, kill_at))
         return progress
 
     return run
@@ -93,7 +76,7 @@ def _results(path: Path) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("overrides", SWEEPS.values(), ids=SWEEPS)
 def test_a_driver_killed_anywhere_and_resumed_gives_the_undisturbed_sweep(
-    tmp_path: Path, spec: Any, killed_drive: Any, overrides: tuple[str, ...]
+    tmp_path: Path, spec: Any, scripted: Any, killed_drive: Any, overrides: tuple[str, ...]
 ) -> None:
     sweep = spec(*overrides)
     killed_drive(sweep, tmp_path / "whole")
@@ -102,7 +85,7 @@ def test_a_driver_killed_anywhere_and_resumed_gives_the_undisturbed_sweep(
         path = tmp_path / f"killed-{kill_at}"
         try:
             killed_drive(sweep, path, kill_at)
-        except Killed:
+        except scripted.Killed:
             killed_drive(sweep, path)
         else:
             break
@@ -114,14 +97,14 @@ def test_a_driver_killed_anywhere_and_resumed_gives_the_undisturbed_sweep(
 
 
 def test_a_driver_killed_again_and_again_gets_there(
-    tmp_path: Path, spec: Any, killed_drive: Any
+    tmp_path: Path, spec: Any, scripted: Any, killed_drive: Any
 ) -> None:
     sweep = spec("space.learning_rate=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]", "seeds=3")
     killed_drive(sweep, tmp_path / "whole")
     for n_drivers in range(1, 100):
         try:
             killed_drive(sweep, tmp_path / "killed", kill_at=3 + n_drivers % 4)
-        except Killed:
+        except scripted.Killed:
             continue
         break
     assert n_drivers > 5

@@ -215,8 +215,21 @@ def test_a_checkpoint_holds_nothing_that_could_run(folder: CheckpointFolder, run
         folder.read(run.name)
 
 
-def test_the_position_of_nothing_is_the_start() -> None:
-    assert position(None) == (0, 0)
+@pytest.mark.parametrize(
+    "state",
+    [None, {}, {"records": 5, "optimizer": 5}, {"records": [], "optimizer": {"n_done": "x"}}],
+)
+def test_the_position_of_what_is_no_state_is_the_start(state: Any) -> None:
+    assert position(state) == (0, 0)
+
+
+def test_a_run_begins_anew_from_what_is_no_state(
+    run: Run, folder: CheckpointFolder, tiny_data: Dataset
+) -> None:
+    folder.write(run.name, {"records": 5, "optimizer": 5})
+    worker = Worker(tiny_data, 1, checkpoints=folder)
+    worker.start(run)
+    assert _records(_until(worker, _is_last)) == _undisturbed(run, tiny_data)
 
 
 @pytest.fixture(autouse=True)

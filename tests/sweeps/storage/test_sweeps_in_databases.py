@@ -10,14 +10,10 @@ import optuna
 import pytest
 
 from rso_core.errors import InvalidInput
-from sweeps.runs import Run, RunEvent
+from sweeps.runs import Run
 from sweeps.spec import SweepSpec
 from sweeps.storage.studies import check_new_study, open_study_store
 from sweeps.storage.study_storage import StudyUnreachable, open_study_storage
-
-
-class Killed(BaseException):
-    """The driver is gone."""
 
 
 def _accuracies(run: Run) -> list[float]:
@@ -42,20 +38,8 @@ def test_a_driver_killed_anywhere_and_resumed_gives_the_undisturbed_study(
 ) -> None:
     overrides = () if sampler == "grid" else ("sampler=tpe", "trials=3", "seeds=1")
 
-    class Mortal(scripted):  # type: ignore[misc]
-        kill_at: int | None = None
-        n_polls = 0
-
-        def poll(self, timeout_s: float) -> list[RunEvent]:
-            self.n_polls += 1
-            if self.n_polls == self.kill_at:
-                raise Killed
-            events: list[RunEvent] = super().poll(timeout_s)
-            return events
-
     def run(name: str, kill_at: int | None) -> None:
-        executor = Mortal(_accuracies, n_slots=1)
-        executor.kill_at = kill_at
+        executor = scripted(_accuracies, n_slots=1, kill_at=kill_at)
         drive(_sweep(spec, address, name, *overrides), tmp_path / name, executor)
 
     run("whole", None)
@@ -63,7 +47,7 @@ def test_a_driver_killed_anywhere_and_resumed_gives_the_undisturbed_study(
     assert [state.name for _, state, *_ in whole] == ["COMPLETE"] * 3
     for kill_at in (1, 3, 4, 5, 8):
         name = f"killed-{kill_at}"
-        with pytest.raises(Killed):
+        with pytest.raises(scripted.Killed):
             run(name, kill_at)
         run(name, None)
         assert _trials(address, name) == whole
