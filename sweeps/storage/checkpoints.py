@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from rso_core.errors import reason
 from sweeps.runs import START, Position
 from sweeps.storage.places import Place
 

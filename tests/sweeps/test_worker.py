@@ -147,7 +147,9 @@ def test_a_checkpoint_that_cannot_be_used_costs_the_run_nothing_but_time(
     worker.start(run)
     events = _until(worker, _is_last)
     (notice,) = [event.notice for event in events if isinstance(event, RunNoticed)]
-    assert notice.endswith("it begins anew")
+    what = "cannot be used" if damage == "another run's" else "is damaged"
+    assert notice.startswith(f"its checkpoint {what} (")
+    assert notice.endswith("); it begins anew")
     assert "\n" not in notice
     assert _records(events) == _undisturbed(run, tiny_data)
 
