@@ -114,7 +114,8 @@ class InlineExecutor:
         """See `Executor.close`."""
         if self._running is not None:
             self._worker.stop(self._running)
-            self._worker.wait(_STOP_S)
+        # for one that has said its last word too: a process must not end while torch is at work
+        self._worker.wait(_STOP_S)
 
     def _new_worker(self) -> Worker:
         return Worker(self._data, self._n_threads, checkpoints=self._checkpoints)
