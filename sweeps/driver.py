@@ -141,8 +141,11 @@ class Driver:
     def _reopen(self) -> None:
         """Takes up the trials that the study has already."""
         for frozen in self._search.trials:
+            recorded = self._records.parameters.get(frozen.number)
+            if recorded is None and self._search.is_torn(frozen):
+                self._forget(frozen.number)
             try:
-                self._open(self._search.reopen(frozen))
+                self._open(self._search.reopen(frozen, recorded))
             except UnusableTrial as unusable:
                 self._refuse(unusable)
         self._search.flush()
@@ -164,6 +167,8 @@ class Driver:
         """Takes the next trial of the study, if it can be used; False if there is none."""
         number = self._search.n_asked
         recorded = self._records.parameters.get(number)
+        if recorded is None and not self._search.repeats_itself:
+            self._forget(number)
         try:
             trial = self._search.ask(recorded)
         except UnusableTrial as unusable:
@@ -173,8 +178,6 @@ class Driver:
             return True
         if trial is None:
             return False
-        if recorded is None and not self._search.repeats_itself:
-            self._forget(trial)
         self._open(trial)
         self._search.flush()
         return True
@@ -193,11 +196,18 @@ class Driver:
         self._records.forget(number, [run_name(number, seed) for seed in self._spec.seeds])
         self.progress.n_trials_failed += 1
 
-    def _forget(self, trial: Trial) -> None:
-        """Whatever is left of a trial of that number is of another configuration."""
-        for run in self._runs_of(trial):
-            self._records.runs.pop(run.name, None)
-            self._checkpoints.delete(run.name)
+    def _forget(self, number: int) -> None:
+        """Drops what is left of a trial whose configuration the study has lost and nobody knows.
+
+        A sampler that goes by the results may now choose another one for that number. Only damage
+        to the study does this: a trial is in its storage before a run of it starts.
+        """
+        names = [run_name(number, seed) for seed in self._spec.seeds]
+        if self._records.has_any(names):
+            self._folder.drop_unended(number)
+            self._records.forget(number, names)
+        for name in names:
+            self._checkpoints.delete(name)
 
     def _runs_of(self, trial: Trial) -> list[Run]:
         return [Run(trial.number, seed, trial.configuration) for seed in self._spec.seeds]

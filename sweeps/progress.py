@@ -32,7 +32,7 @@ class RunningRun:
     def share_done(self) -> float:
         """From 0 to 1."""
         if self.progress is None:
-            return 0.0
+            return self.share_before
         within = self.progress.n_done / self.progress.n_total
         return (self.progress.cycle - 1 + within) / self.run.configuration.cycles
 

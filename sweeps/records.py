@@ -81,6 +81,10 @@ class Records:
         """The run of that name; a new one if nothing is known of it."""
         return self.runs.setdefault(name, RecordedRun())
 
+    def has_any(self, names: Iterable[str]) -> bool:
+        """Whether anything is known of one of these runs."""
+        return any(name in self.runs for name in names)
+
     def forget(self, trial: int, runs: Iterable[str]) -> None:
         """Drops a trial that is over, so that this does not grow with the sweep."""
         self.parameters.pop(trial, None)

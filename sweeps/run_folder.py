@@ -168,6 +168,15 @@ class RunFolder:
         ):
             log.append([encoded(row) for row in rows])
 
+    def drop_unended(self, trial: int) -> None:
+        """Takes out what the records have of a trial none of whose runs has a row of its own.
+
+        Raises:
+            StorageFailed: they cannot be written.
+        """
+        for log in (self._cycles, self._attempts):
+            log.drop(lambda line: json.loads(line)["trial"] == trial)
+
     def close(self) -> None:
         """Lets other drivers have it."""
         self.lock.release()

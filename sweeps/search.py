@@ -19,6 +19,7 @@ from rso_core.errors import InvalidInput
 from sweeps.points import KnownPoints, Point, sampler_seed
 from sweeps.spec import MedianPruning, SweepSpec, TpeSampling
 from sweeps.storage.studies import StudyStore
+from sweeps.storage.study_storage import storage_errors
 
 Result = Literal["finished", "pruned", "failed"]
 """What a trial comes to."""
@@ -61,7 +62,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._spec = spec
         self._store = store
-        with store.errors():
+        with storage_errors():
             # optuna's `load_if_exists` would write into the journal each time
             if not store.has_study():
                 store.storage.create_new_study([_direction(spec)], store.study_name)
@@ -92,7 +93,7 @@ class Search:
         number = self.n_asked
         if number >= self._spec.n_trials():
             return None
-        with self._store.errors():
+        with storage_errors():
             self._study.sampler = _sampler(self._spec, number)
             point = recorded
             if point is None and self._points.are_known:
@@ -101,14 +102,26 @@ class Search:
             self.n_asked += 1
             return self._usable(trial, {})
 
-    def reopen(self, frozen: optuna.trial.FrozenTrial) -> Trial:
+    def is_torn(self, frozen: optuna.trial.FrozenTrial) -> bool:
+        """Whether the study has lost values of a trial that was asked for."""
+        try:
+            self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
+        except ValueError:  # so optuna says that one is not there
+            return True
+        return False
+
+    def reopen(self, frozen: optuna.trial.FrozenTrial, recorded: Point | None = None) -> Trial:
         """A trial of the study that was asked for earlier, by this driver or one before it.
+
+        Args:
+            frozen: the trial, of `trials`.
+            recorded: its point if it is known from the records.
 
         Raises:
             UnusableTrial: its options do not go together.
         """
         number, told = frozen.number, _RESULTS.get(frozen.state)
-        with self._store.errors():
+        with storage_errors():
             if told is not None:
                 values = self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
                 return self._configured(number, values, told, frozen.intermediate_values)
@@ -118,44 +131,59 @@ class Search:
             )
             if frozen.state == TrialState.WAITING:  # somebody has enqueued it
                 self._store.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            if recorded is not None:
+                self._complete(trial_id, frozen, recorded)
             # what was suggested is given again; the rest of a torn ask is sampled
             return self._usable(optuna.Trial(self._study, trial_id), frozen.intermediate_values)
 
     def report(self, number: int, value: float, cycle: int) -> None:
         """Reports the objective after a cycle."""
         if math.isfinite(value):
-            with self._store.errors():
+            with storage_errors():
                 self._asked[number].report(value, step=cycle)
 
     def should_prune(self, number: int) -> bool:
         """Whether the trial is to be pruned, to go by what was reported last."""
-        with self._store.errors():
+        with storage_errors():
             return self._asked[number].should_prune()
 
     def tell(self, number: int, value: float) -> None:
         """Tells the objective of a trial that ran to its end; a finite number."""
-        with self._store.errors():
+        with storage_errors():
             self._study.tell(self._asked.pop(number), value)
 
     def tell_pruned(self, number: int) -> None:
         """Tells that a trial was stopped early; the study takes its last reported value."""
-        with self._store.errors():
+        with storage_errors():
             self._study.tell(self._asked.pop(number), state=TrialState.PRUNED)
 
     def tell_failed(self, number: int) -> None:
         """Tells that a trial has no objective."""
-        with self._store.errors():
+        with storage_errors():
             self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
 
     def flush(self) -> None:
         """Sees to it that all that was asked, reported and told is in the storage."""
-        with self._store.errors():
+        with storage_errors():
             self._store.flush()
+
+    def _fixed(self, point: Point) -> optuna.trial.FixedTrial:
+        """The values of a point that a study keeps, with their distributions."""
+        fixed = optuna.trial.FixedTrial(point)
+        self._spec.space.suggest(fixed)
+        return fixed
+
+    def _complete(self, trial_id: int, frozen: optuna.trial.FrozenTrial, point: Point) -> None:
+        fixed = self._fixed(point)
+        for name in fixed.params.keys() - frozen.params.keys():
+            distribution = fixed.distributions[name]
+            self._store.storage.set_trial_param(
+                trial_id, name, distribution.to_internal_repr(point[name]), distribution
+            )
 
     def _created(self, point: Point) -> optuna.Trial:
         """A trial of that point, in one piece: a crash leaves all of it or nothing."""
-        fixed = optuna.trial.FixedTrial(point)
-        self._spec.space.suggest(fixed)
+        fixed = self._fixed(point)
         template = create_trial(
             state=TrialState.RUNNING, params=fixed.params, distributions=fixed.distributions
         )

@@ -5,6 +5,7 @@ Training never waits for whoever asks for its events: they gather here until the
 
 from __future__ import annotations
 
+import math
 import platform
 import queue
 import threading
@@ -197,12 +198,11 @@ class _Attempt:
             self._notice(f"its checkpoint cannot be used ({error}); it begins anew")
             return build(None)
 
-    def save_if_due(self, training: Training, age_s: float | None = None) -> None:
-        """Writes a checkpoint if the last one is older than `age_s`, or than the sweep asks."""
+    def save_if_due(self, training: Training, worth_s: float = math.inf) -> None:
+        """Writes a checkpoint if the last one is older than the sweep asks, or than `worth_s`."""
         if self._checkpoints is None:
             return
-        due_s = self._checkpoints.every_s
-        if time.monotonic() - self._saved_at >= min(due_s, due_s if age_s is None else age_s):
+        if time.monotonic() - self._saved_at >= min(self._checkpoints.every_s, worth_s):
             self.save(training)
 
     def save(self, training: Training) -> None:

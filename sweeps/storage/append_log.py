@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sweeps.storage.local_place import LocalPlace
@@ -110,6 +110,24 @@ class AppendLog:
             number, before = number + 1, b""
         self._place.write(_part_name(self._name, number), before + batch)
         self._end = _End(number, before + batch)
+
+    def drop(self, is_to_go: Callable[[bytes], bool]) -> None:
+        """Takes lines out, each part written anew whole; durable on return. Repairs the log too.
+
+        Args:
+            is_to_go: told of each line, without its newline.
+
+        Raises:
+            StorageFailed: as for `repair`.
+        """
+        self.repair()
+        for number in _part_numbers(self._place, self._name):
+            part = _part_name(self._name, number)
+            content = self._place.read(part)
+            kept = b"".join(line + b"\n" for line in content.splitlines() if not is_to_go(line))
+            if kept != content:
+                self._place.write(part, kept)
+        self._end = None
 
 
 @dataclass(frozen=True, slots=True)

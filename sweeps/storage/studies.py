@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import optuna
@@ -25,12 +24,6 @@ class StudyStore:
     study_name: str
     flush: Callable[[], None]
     """Returns when all that was written is durable."""
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Within it a failing storage raises `StudyUnreachable` or `StorageFailed`, one line."""
-        with storage_errors():
-            yield
 
     def has_study(self) -> bool:
         """Whether the study is there."""
@@ -67,7 +60,7 @@ def check_new_study(store: StudyStore, address: str) -> None:
     Raises:
         InvalidInput: a study of that name is in the storage.
     """
-    with store.errors():
+    with storage_errors():
         is_there = store.has_study()
     if is_there:
         raise InvalidInput(

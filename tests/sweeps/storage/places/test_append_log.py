@@ -57,6 +57,17 @@ def test_a_new_process_goes_on_where_the_one_before_ended(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_lines_are_taken_out_of_all_parts_and_the_log_goes_on(place: Place) -> None:
+    log = AppendLog(place, NAME)
+    for number in range(12):
+        log.append(rows(number))
+    log.drop(lambda line: json.loads(line)["cycle"] in (0, 1, 5, 11))
+    assert log.read() == rows(2, 3, 4, 6, 7, 8, 9, 10)
+    log.append(rows(12))
+    assert AppendLog(place, NAME).read() == rows(2, 3, 4, 6, 7, 8, 9, 10, 12)
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_many_parts_are_read_in_the_order_of_their_numbers(place: Place) -> None:
     log = AppendLog(place, NAME)
     for number in range(50):
