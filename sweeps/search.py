@@ -17,7 +17,9 @@ from optuna.trial import TrialState, create_trial
 from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput
 from sweeps.points import KnownPoints, Point, sampler_seed
-from sweeps.spec import MedianPruning, SweepSpec, TpeSampling
+from sweeps.pruners import MedianPruning
+from sweeps.samplers import TpeSampling
+from sweeps.spec import SweepSpec
 from sweeps.storage.studies import StudyStore
 from sweeps.storage.study_storage import storage_errors
 

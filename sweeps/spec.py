@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,8 +17,10 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from rso_core.datasets import DataOptions
-from rso_core.errors import nearest
 from sweeps.domains import constraint_fault
+from sweeps.pruners import NoPruning, WrittenPruner
+from sweeps.samplers import GridSampling, WrittenSampler
+from sweeps.sections import Section
 from sweeps.space import MAIN_DIMENSIONS, Space
 
 Metric = Literal[
@@ -51,57 +52,11 @@ EXAMPLE: Any = {
 """A sweep file's content, for the JSON schema."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Budget(_Section):
+class Budget(Section):
     """How long each run trains."""
 
     cycles: int = Field(
         default=5, ge=1, description="Cycles (RSO) or epochs (gradient methods) of every run"
-    )
-
-
-class GridSampling(_Section):
-    """Every combination of the space once."""
-
-    name: Literal["grid"] = "grid"
-
-
-class RandomSampling(_Section):
-    """Every value drawn independently."""
-
-    name: Literal["random"] = "random"
-
-
-class TpeSampling(_Section):
-    """The tree-structured Parzen estimator: draws more from where good trials lay."""
-
-    name: Literal["tpe"] = "tpe"
-    n_startup_trials: int = Field(
-        default=10, ge=0, description="Trials drawn at random before the estimator is used"
-    )
-    n_ei_candidates: int = Field(
-        default=24, ge=1, description="Values among which the most promising one is taken"
-    )
-
-
-class NoPruning(_Section):
-    """Every run trains to its end."""
-
-    name: Literal["none"] = "none"
-
-
-class MedianPruning(_Section):
-    """A trial is stopped where it is worse than the median of the earlier trials."""
-
-    name: Literal["median"] = "median"
-    n_startup_trials: int = Field(
-        default=5, ge=0, description="Trials that are finished before any trial is stopped"
-    )
-    n_warmup_cycles: int = Field(
-        default=1, ge=0, description="Cycles of a trial before it may be stopped"
     )
 
 
@@ -113,7 +68,7 @@ def _without_default(schema: JsonDict) -> None:
     del schema["default"]
 
 
-class Objective(_Section):
+class Objective(Section):
     """What makes one trial better than another."""
 
     metric: Metric = Field(
@@ -136,7 +91,7 @@ class Objective(_Section):
         return {**data, "direction": "minimize" if is_loss else "maximize"}
 
 
-class Resources(_Section):
+class Resources(Section):
     """What a run is given, and how many run at once."""
 
     cpus_per_run: int = Field(default=1, ge=1, description="CPU cores, and threads, of a run")
@@ -155,7 +110,7 @@ class Resources(_Section):
         return gpus
 
 
-class Checkpoints(_Section):
+class Checkpoints(Section):
     """What is kept of the state of runs, so that they can be gone on with elsewhere."""
 
     every_s: float = Field(
@@ -169,7 +124,7 @@ class Checkpoints(_Section):
     )
 
 
-class Limits(_Section):
+class Limits(Section):
     """When a run is given up."""
 
     attempts: int = Field(
@@ -185,7 +140,7 @@ class Limits(_Section):
     )
 
 
-class StudyOptions(_Section):
+class StudyOptions(Section):
     """Where the Optuna study is kept."""
 
     storage: str | None = Field(
@@ -235,44 +190,6 @@ def _seeds(value: object) -> object:
     return tuple(value)
 
 
-def _named(*names: str) -> Callable[[object], object]:
-    """Lets a section be written as its name alone, and holds the name to those that exist."""
-
-    def expand(value: object) -> object:
-        section = {"name": value} if isinstance(value, str) else value
-        if isinstance(section, BaseModel):
-            return section
-        if not isinstance(section, Mapping):
-            raise constraint_fault(f"must be a name or a mapping with 'name', got {value!r}")
-        name = section.get("name")
-        if name not in names:
-            listing = f"{', '.join(names[:-1])} or {names[-1]}"
-            hint = nearest(name, names) if isinstance(name, str) else ""
-            hint = f"; {hint}" if hint.startswith("did") else ""
-            raise constraint_fault(f"must be {listing}, got {name!r}{hint}")
-        return section
-
-    return expand
-
-
-Sampler = GridSampling | RandomSampling | TpeSampling
-_WrittenSampler = Annotated[
-    Sampler,
-    Field(discriminator="name"),
-    BeforeValidator(
-        _named("grid", "random", "tpe"),
-        json_schema_input_type=Literal["grid", "random", "tpe"] | Sampler,
-    ),
-]
-Pruner = NoPruning | MedianPruning
-_WrittenPruner = Annotated[
-    Pruner,
-    Field(discriminator="name"),
-    BeforeValidator(
-        _named("none", "median"),
-        json_schema_input_type=Literal["none", "median"] | Pruner,
-    ),
-]
 _Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 _Seeds = Annotated[
     tuple[_Seed, ...],
@@ -284,7 +201,7 @@ _Seeds = Annotated[
 ]
 
 
-class SweepSpec(_Section):
+class SweepSpec(Section):
     """One search over configurations, as a sweep file describes it.
 
     What pydantic checks here is each field by itself; `sweeps.sweep_file.parse_sweep` checks all.
@@ -310,10 +227,10 @@ class SweepSpec(_Section):
         "or a range {low, high, step, log}",
         json_schema_extra={"required": list(MAIN_DIMENSIONS)},
     )
-    sampler: _WrittenSampler = Field(
+    sampler: WrittenSampler = Field(
         default_factory=GridSampling, description="How the trials choose among the configurations"
     )
-    pruner: _WrittenPruner = Field(
+    pruner: WrittenPruner = Field(
         default_factory=NoPruning, description="Whether unpromising trials are stopped early"
     )
     trials: int | None = Field(
