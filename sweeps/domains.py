@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -17,61 +15,62 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from rso_core.configuration import Scalar
+from rso_core.validation import listing, shown
+from sweeps.conditions import Accepted, Bounds, Condition
+from sweeps.scalars import Number, ScalarValue, ScalarValues, exact, is_number
+from sweeps.scalars import constraint_fault as constraint_fault  # others take it from here
 
 if TYPE_CHECKING:
     import optuna
 
 
-def constraint_fault(sentence: str) -> PydanticCustomError:
-    """A fault whose text is ours, whole: the sentence that follows the field's name."""
-    return PydanticCustomError("sentence", "{sentence}", {"sentence": sentence})
+_When = Annotated[
+    Condition | None,
+    Field(description="What other dimensions must be for this one to exist; null: nothing"),
+]
 
 
-def _scalar(value: object) -> object:
-    if not (value is None or isinstance(value, bool | int | float | str)):
-        raise constraint_fault(f"must be a number, a text, true, false or null, got {value!r}")
-    return _finite(value)
-
-
-def _number(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise constraint_fault(f"must be a number, got {value!r}")
-    return _finite(value)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise constraint_fault(f"must be finite, got {value!r}")
-    return value
-
-
-_ScalarValue = Annotated[bool | int | float | str | None, BeforeValidator(_scalar)]
-_Number = Annotated[int | float, BeforeValidator(_number)]
-
-
-def _choices(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise constraint_fault(f"must be a list of values, got {value!r}")
-    if not value:
-        raise constraint_fault("must list at least one value, got []")
-    for index, item in enumerate(value):
-        if item in value[:index]:
-            raise constraint_fault(f"must list every value once, got {item!r} again")
-    return tuple(value)
-
-
-_ScalarValues = Annotated[tuple[_ScalarValue, ...], BeforeValidator(_choices)]
-
-
-class Fixed(BaseModel):
-    """One value, the same in every configuration."""
+class _WrittenOut(BaseModel):
+    """What domains have in common that write each of their values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    value: _ScalarValue
+    def listed(self) -> tuple[Scalar, ...]:
+        """All of its values, in the file's order."""
+        raise NotImplementedError
+
+    def n_listed(self) -> int:
+        """How many."""
+        return len(self.listed())
+
+    def ends(self) -> tuple[Scalar, ...]:
+        """All of them: a list has no order that could bound it."""
+        return self.listed()
+
+    def contains(self, value: Scalar) -> bool:
+        """Whether it is one of them."""
+        return value in self.listed()
+
+    def own(self, value: Scalar) -> Scalar:
+        """One of its values as it is written here: 1 for a 1.0 that equals it."""
+        return self.listed()[self.listed().index(value)]
+
+    def can_be(self, accepted: Accepted) -> bool:
+        """Whether one of its values is accepted."""
+        return any(accepted.accepts(value) for value in self.listed())
+
+    def described(self) -> str:
+        """Its values, for a message."""
+        return listing([shown(value) for value in self.listed()], "or")
+
+
+class Fixed(_WrittenOut):
+    """One value, the same in every configuration."""
+
+    value: ScalarValue = Field(description="The value")
+    when: _When = None
 
     def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
         """The value; the trial is not asked."""
@@ -81,25 +80,16 @@ class Fixed(BaseModel):
         """Its value alone."""
         return (self.value,)
 
-    def n_listed(self) -> int:
-        """1."""
-        return 1
-
-    def ends(self) -> tuple[Scalar, ...]:
-        """Its value alone."""
-        return (self.value,)
-
     def written(self) -> Any:
         """As a sweep file writes it."""
-        return self.value
+        return _with_condition({"value": self.value}, self.when) if self.when else self.value
 
 
-class Choices(BaseModel):
+class Choices(_WrittenOut):
     """A list of values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    choices: _ScalarValues = Field(description="The values to choose from", min_length=1)
+    choices: ScalarValues = Field(description="The values to choose from", min_length=1)
+    when: _When = None
 
     def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
         """One of the values, chosen by the trial."""
@@ -110,17 +100,10 @@ class Choices(BaseModel):
         """All of them, in the file's order."""
         return self.choices
 
-    def n_listed(self) -> int:
-        """How many."""
-        return len(self.choices)
-
-    def ends(self) -> tuple[Scalar, ...]:
-        """All of them: a list has no order that could bound it."""
-        return self.choices
-
     def written(self) -> Any:
         """As a sweep file writes it."""
-        return list(self.choices)
+        choices = list(self.choices)
+        return _with_condition({"choices": choices}, self.when) if self.when else choices
 
 
 class Range(BaseModel):
@@ -128,12 +111,13 @@ class Range(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    low: _Number = Field(description="The smallest value")
-    high: _Number = Field(description="The largest value, included")
-    step: _Number | None = Field(
+    low: Number = Field(description="The smallest value")
+    high: Number = Field(description="The largest value, included")
+    step: Number | None = Field(
         default=None, description="Distance of neighbouring values, counted from 'low'"
     )
     log: bool = Field(default=False, description="Search the logarithm of the value evenly")
+    when: _When = None
 
     @field_validator("step")
     @classmethod
@@ -179,7 +163,7 @@ class Range(BaseModel):
         """How many values it has; None without a step."""
         if self.step is None:
             return None
-        return (_exact(self.high) - _exact(self.low)) // _exact(self.step) + 1
+        return (exact(self.high) - exact(self.low)) // exact(self.step) + 1
 
     def ends(self) -> tuple[Scalar, ...]:
         """Its smallest and its largest value."""
@@ -187,7 +171,49 @@ class Range(BaseModel):
 
     def written(self) -> Any:
         """As a sweep file writes it."""
-        return self.model_dump(exclude_defaults=True)
+        written = self.model_dump(exclude_defaults=True, exclude={"when"})
+        return _with_condition(written, self.when)
+
+    def contains(self, value: Scalar) -> bool:
+        """Whether it is a number of the range."""
+        if not is_number(value):
+            return False
+        number = exact(value)
+        step = self._exact_step()
+        is_on_a_step = not step or (number - exact(self.low)) % step == 0
+        return is_on_a_step and exact(self.low) <= number <= exact(self.high)
+
+    def own(self, value: Scalar) -> Scalar:
+        """A number of the range with the type of the others: 1.0 for a 1 among floats."""
+        assert is_number(value), "it is in the range"
+        return int(value) if self.is_integer else float(value)
+
+    def can_be(self, accepted: Accepted) -> bool:
+        """Whether one of its numbers is accepted."""
+        if not isinstance(accepted, Bounds):
+            return any(self.contains(value) for value in accepted.values)
+        low, high, step = exact(self.low), exact(self._last()), self._exact_step()
+        if accepted.at_least is not None and exact(accepted.at_least) > low:
+            above = exact(accepted.at_least) - low
+            low += -(-above // step) * step if step else above
+        if accepted.at_most is not None and exact(accepted.at_most) < high:
+            below = exact(accepted.at_most) - low
+            high = low + below // step * step if step else low + below
+        if low >= high or not step:
+            return low < high or (low == high and float(low) not in accepted.named())
+        n_excluded = sum(self.contains(value) for value in accepted.named())
+        first = (low + index * step for index in range(n_excluded + 1))
+        return any(float(number) not in accepted.named() for number in first if number <= high)
+
+    def described(self) -> str:
+        """Its values, for a message."""
+        kind = "an integer" if self.is_integer else "a number"
+        step = "" if self.step is None else f" in steps of {self.step!r}"
+        return f"{kind} from {self.low!r} to {self.high!r}{step}"
+
+    def _exact_step(self) -> Fraction:
+        """The distance of neighbouring values; 0 where there is none."""
+        return exact(self.step or (1 if self.is_integer else 0))
 
     def _last(self) -> int | float:
         """The largest value that the steps reach, at most `high`; optuna warns of any other."""
@@ -198,31 +224,35 @@ class Range(BaseModel):
 
     def _value(self, index: int) -> int | float:
         # exact, as written: 0.1 + 2 * 0.1 is 0.3, not 0.30000000000000004
-        value = _exact(self.low) + index * _exact(self.step or 0)
+        value = exact(self.low) + index * exact(self.step or 0)
         return int(value) if self.is_integer else float(value)
 
 
 Domain = Fixed | Choices | Range
 
 
-def _exact(number: float) -> Fraction:
-    return Fraction(str(number))
+def _with_condition(written: dict[str, Any], when: Condition | None) -> dict[str, Any]:
+    return written if when is None else {**written, "when": when.to_mapping()}
 
 
 def _form(value: object) -> str:
     """Which of the forms of a dimension a value has; the name is the tag of the union below."""
     if isinstance(value, Mapping):
-        return "choices" if "choices" in value else "range"
+        return next((form for key, form in _FORMS.items() if key in value), "range")
     if isinstance(value, list | tuple):
         return "list"
     return type(value).__name__.lower() if isinstance(value, BaseModel) else "value"
 
 
+_FORMS = {"choices": "choices", "value": "fixed"}
+"""The forms of a mapping by the key that tells them from a range."""
+
 WrittenDomain = Annotated[
-    Annotated[_ScalarValue, Tag("value")]
-    | Annotated[_ScalarValues, Tag("list")]
+    Annotated[ScalarValue, Tag("value")]
+    | Annotated[ScalarValues, Tag("list")]
     | Annotated[Range, Tag("range")]
-    | Annotated[Choices, Tag("choices")],
+    | Annotated[Choices, Tag("choices")]
+    | Annotated[Fixed, Tag("fixed")],
     Discriminator(_form),
 ]
 """A dimension as a sweep file may write it."""

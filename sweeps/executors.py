@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from rso_core.datasets import Dataset
+from rso_core.training import Training
 from sweeps.runs import LAST_EVENTS, Run, RunEvent
 from sweeps.storage.checkpoints import CheckpointFolder
-from sweeps.worker import Worker
+from sweeps.worker import TrainingFactory, Worker
 
 _STOP_S = 10.0
 """How long a run may take to stop; a network that hangs is left behind."""
@@ -61,14 +62,20 @@ class InlineExecutor:
         data: for all runs.
         n_threads: threads that torch may use.
         checkpoints: where runs are gone on from and kept; None to keep nothing.
+        training: what a run's training is made with.
     """
 
     def __init__(
-        self, data: Dataset, n_threads: int, checkpoints: CheckpointFolder | None = None
+        self,
+        data: Dataset,
+        n_threads: int,
+        checkpoints: CheckpointFolder | None = None,
+        training: TrainingFactory = Training,
     ) -> None:
         self._data = data
         self._n_threads = n_threads
         self._checkpoints = checkpoints
+        self._training = training
         self._worker = self._new_worker()
         self._running: str | None = None
 
@@ -118,4 +125,9 @@ class InlineExecutor:
         self._worker.wait(_STOP_S)
 
     def _new_worker(self) -> Worker:
-        return Worker(self._data, self._n_threads, checkpoints=self._checkpoints)
+        return Worker(
+            self._data,
+            self._n_threads,
+            checkpoints=self._checkpoints,
+            training=self._training,
+        )

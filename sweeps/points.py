@@ -4,63 +4,140 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
 
 from rso_core.configuration import Configuration, Scalar
 from rso_core.errors import InvalidInput
+from sweeps.space import Space
 from sweeps.spec import SweepSpec
 
 Point = dict[str, Scalar]
 """The values of all dimensions of the space that a configuration has, fixed ones too."""
 
+MOST_DRAWS = 100_000
+"""Draws for one trial, until one is allowed; a space that needs more is all but forbidden."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierSpace:
+    """What a sweep searched before its space was grown."""
+
+    n_trials: int
+    """Trials that had been asked for by then, those of still earlier spaces included."""
+    space: Space
+    first: Sequence[Mapping[str, Scalar]] = ()
+    """What the sweep file had under `first` then."""
+
 
 class KnownPoints:
-    """The points of a grid, or those that random sampling draws, each by its trial's number.
+    """The points that do not hang on results, each by its trial's number.
 
-    A sweep that was cut off at any instant so goes on with the points that it would have had.
+    These are what a sweep file has under `first`, then all points of a grid or of a brute-force
+    search, or all that random sampling draws. A sweep that was cut off at any instant so goes on
+    with the points that it would have had.
+
+    A grid begins with its most costly points, so that none of them is left for the end, when the
+    other workers have nothing to do; a brute-force search has an order drawn from the sweep's seed.
+    In both, what agrees with a point of `first` comes before all else.
 
     Args:
         spec: the sweep.
+        cost: of one run of a configuration, in any unit; without it a grid has the file's order.
+            It may raise InvalidInput.
+        earlier: what was searched before the present space, the oldest first. Numbers below their
+            `n_trials` keep their points; a grid goes on with what it has not had yet.
     """
 
-    def __init__(self, spec: SweepSpec) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        cost: Callable[[Configuration], float] | None = None,
+        earlier: Sequence[EarlierSpace] = (),
+    ) -> None:
         self._spec = spec
-        self._grid: Iterator[Point] = iter(())
-        self._next = -1
-        self.are_known = spec.sampler.name in ("grid", "random")
+        self._stages = _stages(spec, earlier)
+        self._rows = _rows(spec, self._stages, cost) if spec.sampler.is_listing else []
 
-    def __getitem__(self, number: int) -> Point:
-        """The point of a trial; `are_known` must hold. Of a grid in rising order is quick."""
-        if self._spec.sampler.name == "random":
-            return _drawn(self._spec, sampler_seed(self._spec, number))
-        if number != self._next:
-            self._grid = itertools.islice(self._spec.space.grid(), number, None)
-        self._next = number + 1
-        return next(self._grid)
+    @property
+    def are_known(self) -> bool:
+        """Whether every number says its point, whatever the results are."""
+        return self._spec.sampler.is_listing or self._spec.sampler.draws_independently
+
+    @property
+    def n_points(self) -> int | None:
+        """How many points there are in all; None for a sampler that does not list them."""
+        return len(self._rows) if self._spec.sampler.is_listing else None
+
+    def get(self, number: int) -> Point | None:
+        """The point of a trial; None where the sampler decides, or a list has no more.
+
+        Raises:
+            InvalidInput: no allowed point was drawn.
+        """
+        if self._spec.sampler.is_listing:
+            return _point(self._rows[number]) if number < len(self._rows) else None
+        stage = next(stage for stage in self._stages if number < stage.end)
+        if number - stage.start < len(stage.first):
+            return _drawn(self._spec, stage.space, number, stage.first[number - stage.start])
+        if self._spec.sampler.draws_independently:
+            return _drawn(self._spec, stage.space, number)
+        return None
 
 
-def sampler_seed(spec: SweepSpec, number: int) -> int:
-    """The seed of the sampler for one trial, so that what it draws depends on nothing earlier."""
-    return int(np.random.SeedSequence((spec.seed, number)).generate_state(1)[0])
+def sampler_seed(spec: SweepSpec, number: int, attempt: int = 0) -> int:
+    """The seed of the sampler for one trial, so that what it draws depends on nothing earlier.
+
+    Args:
+        spec: the sweep.
+        number: the trial's.
+        attempt: above 0 where what was drawn before for this trial is not allowed.
+    """
+    entropy = (spec.seed, number, attempt) if attempt else (spec.seed, number)
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def draws(
+    spec: SweepSpec, space: Space, number: int, given: Mapping[str, Scalar] | None = None
+) -> Iterator[Point]:
+    """What random sampling draws for a trial, one attempt after the other, without an end.
+
+    What is drawn may lack dimensions of `given`, and may not be allowed.
+
+    Args:
+        spec: the sweep.
+        space: its space, or an earlier one.
+        number: the trial's.
+        given: values that are not drawn.
+    """
+    part = space.at(given) if given else space
+    for attempt in itertools.count():
+        yield part.suggest(_random_study(sampler_seed(spec, number, attempt)).ask())
+
+
+def is_among(point: Mapping[str, Scalar], given: Mapping[str, Scalar]) -> bool:
+    """Whether a point has all dimensions that are given, with these values."""
+    return all(name in point and point[name] == value for name, value in given.items())
 
 
 def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configuration]:
     """Configurations that stand for those of the sweep, always the same for one sweep file.
 
     A grid's own, evenly spaced where there are more of them; for a sampler, which chooses as it
-    goes, random ones.
+    goes, random ones that are allowed; fewer where few are.
     """
     points: Iterable[Point]
-    if spec.sampler.name == "grid":
+    if spec.sampler.is_listing:
         n = spec.n_trials()
         points = itertools.islice(spec.space.grid(), 0, n, math.ceil(n / at_most))
     else:
         study = _random_study(spec.seed)
-        points = (spec.space.suggest(study.ask()) for _ in range(at_most))
+        drawn = (spec.space.suggest(study.ask()) for _ in range(10 * at_most))
+        points = itertools.islice(filter(spec.space.is_allowed, drawn), at_most)
     found = []
     for point in points:
         with suppress(InvalidInput):  # such a trial will fail at once
@@ -68,10 +145,99 @@ def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configur
     return found
 
 
-def _drawn(spec: SweepSpec, seed: int) -> Point:
-    return spec.space.suggest(_random_study(seed).ask())
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """The trials between two changes of the space."""
+
+    start: int
+    end: float
+    """Infinite for the present space."""
+    space: Space
+    first: tuple[Mapping[str, Scalar], ...]
+    """In a grid all of its time; else those of them that no earlier stage has had."""
+
+
+def _stages(spec: SweepSpec, earlier: Sequence[EarlierSpace]) -> tuple[_Stage, ...]:
+    stages: list[_Stage] = []
+    had: list[Mapping[str, Scalar]] = []
+    ends = [(float(stage.n_trials), stage.space, stage.first) for stage in earlier]
+    for end, space, first in [*ends, (math.inf, spec.space, spec.first)]:
+        start = 0 if not stages else int(stages[-1].end)
+        left = [point for point in first if spec.sampler.is_listing or point not in had]
+        had += left[: len(left) if end == math.inf else max(0, int(end) - start)]
+        stages.append(_Stage(start, end, space, tuple(left)))
+    return tuple(stages)
+
+
+def _drawn(
+    spec: SweepSpec, space: Space, number: int, given: Mapping[str, Scalar] | None = None
+) -> Point:
+    """The first of the draws that is allowed and has all that is given."""
+    for point in itertools.islice(draws(spec, space, number, given), MOST_DRAWS):
+        if is_among(point, given or {}) and space.is_allowed(point):
+            return point
+    raise InvalidInput(
+        f"'constraints' must leave something to draw, but none of {MOST_DRAWS} random points for "
+        f"trial {number} is allowed; loosen them, or choose sampler 'grid'"
+    )
 
 
 def _random_study(seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+
+
+_Row = tuple[tuple[str, ...], tuple[Scalar, ...]]
+"""A point's names, of which many rows share one tuple, and its values; a dict is far larger."""
+
+
+def _point(row: _Row) -> Point:
+    return dict(zip(*row, strict=True))
+
+
+def _rows(
+    spec: SweepSpec, stages: Sequence[_Stage], cost: Callable[[Configuration], float] | None
+) -> list[_Row]:
+    """All points of a listing sampler, in the order of their trials."""
+    rows: list[_Row] = []
+    had: set[frozenset[tuple[str, Scalar]]] = set()
+    for stage in stages:
+        new = [row for row in _in_order(spec, stage, cost) if not had or _key(row) not in had]
+        if stage.end != math.inf:
+            new = new[: int(stage.end) - stage.start]
+            had.update(map(_key, new))
+        rows += new
+    return rows
+
+
+def _key(row: _Row) -> frozenset[tuple[str, Scalar]]:
+    """Equal for equal points, in whatever order their values stand."""
+    return frozenset(zip(*row, strict=True))
+
+
+def _in_order(
+    spec: SweepSpec, stage: _Stage, cost: Callable[[Configuration], float] | None
+) -> list[_Row]:
+    """The points of one space, those that agree with its `first` before the others."""
+    names: dict[tuple[str, ...], tuple[str, ...]] = {}
+    rows: list[_Row] = []
+    ranks: list[tuple[int, float]] = []
+    is_shuffled = spec.sampler.name == "brute_force"
+    for point in stage.space.grid():
+        of_first = (n for n, given in enumerate(stage.first) if is_among(point, given))
+        rank = 0.0 if cost is None or is_shuffled else -_cost(point, spec, cost)
+        ranks.append((next(of_first, len(stage.first)), rank))
+        shared = names.setdefault(tuple(point), tuple(point))
+        rows.append((shared, tuple(point.values())))
+    order: Sequence[int] = range(len(rows))
+    if is_shuffled:
+        order = np.random.default_rng(spec.seed).permutation(len(rows)).tolist()
+    return [rows[index] for index in sorted(order, key=ranks.__getitem__)]
+
+
+def _cost(point: Point, spec: SweepSpec, cost: Callable[[Configuration], float]) -> float:
+    """A run's cost; of one that will fail at once less than any."""
+    try:
+        return cost(Configuration.from_values(point, spec.budget.cycles))
+    except InvalidInput:
+        return -math.inf

@@ -15,11 +15,12 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, Ra
 
 from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput
+from rso_core.training import Training
 from sweeps.ray_connection import connect
 from sweeps.runs import LAST_EVENTS, Run, RunBegan, RunEvent, RunInterrupted, RunSuspended
 from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.redaction import redacted
-from sweeps.worker import Worker
+from sweeps.worker import TrainingFactory, Worker
 
 _POLL_S = 5.0
 """How long an actor waits for an event before it answers a poll with nothing."""
@@ -43,6 +44,7 @@ class RayExecutor:
         concurrency: the most runs at once; None for as many as there is room for.
         address: of a cluster to join; None starts Ray on this machine, and ends it at exit.
         checkpoints: where runs are gone on from and kept; None to keep nothing.
+        training: what a run's training is made with.
 
     Raises:
         InvalidInput: no such cluster, or none of its size would hold a run.
@@ -57,6 +59,7 @@ class RayExecutor:
         concurrency: int | None = None,
         address: str | None = None,
         checkpoints: CheckpointFolder | None = None,
+        training: TrainingFactory = Training,
     ) -> None:
         connect(address)
         self._held = {"CPU": float(cpus_per_run), "GPU": float(gpus_per_run)}
@@ -78,6 +81,7 @@ class RayExecutor:
         self._n_threads = cpus_per_run
         self._device = "cuda" if gpus_per_run else "cpu"
         self._checkpoints = checkpoints
+        self._training = training
         self._idle: list[Any] = []
         self._busy: dict[str, _Slot] = {}
         self._suspended: list[RunEvent] = []
@@ -181,7 +185,7 @@ class RayExecutor:
 
     def _new_actor(self) -> Any:
         return self._actor_class.remote(
-            self._data, self._n_threads, self._device, self._checkpoints, sys.path
+            self._data, self._n_threads, self._device, self._checkpoints, self._training, sys.path
         )
 
     def close(self) -> None:
@@ -224,10 +228,11 @@ class _WorkerActor(Worker):
         n_threads: int,
         device: str,
         checkpoints: CheckpointFolder | None,
+        training: TrainingFactory,
         search_path: list[str],
     ) -> None:
         sys.path.extend(folder for folder in search_path if folder not in sys.path)
-        super().__init__(_with_tensors(data), n_threads, device, checkpoints)
+        super().__init__(_with_tensors(data), n_threads, device, checkpoints, training)
 
 
 def _loss(error: RayError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,15 +18,26 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from rso_core.datasets import DataOptions
-from sweeps.domains import constraint_fault
+from sweeps.conditions import WrittenConstraints
 from sweeps.pruners import NoPruning, WrittenPruner
 from sweeps.samplers import GridSampling, WrittenSampler
+from sweeps.scalars import WrittenPoints, constraint_fault
 from sweeps.sections import Section
 from sweeps.space import MAIN_DIMENSIONS, Space
 
 Metric = Literal[
-    "validation_accuracy", "validation_loss", "test_accuracy", "test_loss", "training_loss"
+    "validation_accuracy",
+    "validation_loss",
+    "test_accuracy",
+    "test_loss",
+    "training_loss",
+    "training_s",
+    "n_images_passed",
+    "n_visited",
 ]
+"""A figure of a run: an accuracy or a loss after its last cycle, or a cost of all its cycles."""
+COSTS = ("training_s", "n_images_passed", "n_visited")
+"""The metrics that add up over the cycles."""
 Direction = Literal["maximize", "minimize"]
 
 MOST_SEEDS = 10_000
@@ -77,7 +89,7 @@ class Objective(Section):
     )
     direction: Direction = Field(
         default="maximize",
-        description="Default: maximize an accuracy, minimize a loss",
+        description="Default: maximize an accuracy, minimize a loss or a cost",
         # the schema could only name one of the two as the default
         json_schema_extra=_without_default,
     )
@@ -87,8 +99,56 @@ class Objective(Section):
     def _direction_follows_metric(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or "direction" in data:
             return data
-        is_loss = str(data.get("metric")).endswith("_loss")
-        return {**data, "direction": "minimize" if is_loss else "maximize"}
+        is_accuracy = str(data.get("metric", "validation_accuracy")).endswith("_accuracy")
+        return {**data, "direction": "maximize" if is_accuracy else "minimize"}
+
+
+def _objectives(value: object) -> object:
+    if isinstance(value, list | tuple):
+        if not value:
+            raise constraint_fault("must list at least one objective, got []")
+        metrics = [item.get("metric") for item in value if isinstance(item, Mapping)]
+        for metric in metrics:
+            if metric is not None and metrics.count(metric) > 1:
+                raise constraint_fault(f"must list every metric once, got {metric!r} again")
+        return tuple(value)
+    return (value,)
+
+
+class Repetitions(Section):
+    """More seeds for the trials that may be the best, until their mean is known well enough."""
+
+    half_width: float = Field(
+        gt=0,
+        description="Half the width of the interval of a trial's mean, in the objective's unit, "
+        "below which it needs no more seeds",
+    )
+    most_seeds: int = Field(
+        default=10, ge=2, le=MOST_SEEDS, description="Seeds that a trial has at the most"
+    )
+    confidence: float = Field(
+        default=0.95, gt=0, lt=1, description="Of the interval, by Student's t distribution"
+    )
+
+
+class Stop(Section):
+    """When no further trial is begun; those that are under way are finished."""
+
+    wall_clock_s: float | None = Field(
+        default=None, gt=0, description="Seconds that the sweep has been driven; null: no limit"
+    )
+    images_passed: int | None = Field(
+        default=None, ge=1, description="Images passed in all runs together; null: no limit"
+    )
+    target: float | None = Field(
+        default=None, description="A trial's objective is as good as this; null: none is enough"
+    )
+    no_improvement_trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="Trials in a row, in the order in which they ended, that were no better than "
+        "the best before them; null: no limit",
+    )
 
 
 class Resources(Section):
@@ -190,6 +250,13 @@ def _seeds(value: object) -> object:
     return tuple(value)
 
 
+_Objectives = Annotated[
+    tuple[Objective, ...],
+    BeforeValidator(
+        _objectives,
+        json_schema_input_type=Objective | Annotated[list[Objective], Field(min_length=1)],
+    ),
+]
 _Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 _Seeds = Annotated[
     tuple[_Seed, ...],
@@ -224,8 +291,18 @@ class SweepSpec(Section):
     space: Space = Field(
         description="The dimensions: architecture, batch_size, optimizer, and options of the "
         "listed optimisers, bare (learning_rate) or as rso.weight_decay. Each is a value, a list, "
-        "or a range {low, high, step, log}",
+        "a range {low, high, step, log}, {choices} or {value}; 'when' makes it exist only where "
+        "other dimensions have given values",
         json_schema_extra={"required": list(MAIN_DIMENSIONS)},
+    )
+    constraints: WrittenConstraints = Field(
+        default=(),
+        description="What is allowed of the space: 'require' must hold wherever 'when' holds",
+    )
+    first: WrittenPoints = Field(
+        default=(),
+        description="Points to try first, as mappings of dimensions to values; the values of the "
+        "dimensions that one leaves out are drawn, or, in a grid, tried in turn",
     )
     sampler: WrittenSampler = Field(
         default_factory=GridSampling, description="How the trials choose among the configurations"
@@ -238,13 +315,22 @@ class SweepSpec(Section):
         ge=1,
         description="Configurations to try; null: the whole grid. Needed for random and tpe",
     )
-    objective: Objective = Field(
-        default_factory=Objective, description="What makes one trial better than another"
+    objective: _Objectives = Field(
+        default=(Objective(),),
+        description="What makes one trial better than another; several: the trials that no other "
+        "one beats in all of them",
     )
     seeds: _Seeds = Field(
         default=(0,), description="One run of every configuration for each; 3 means [0, 1, 2]"
     )
+    repetitions: Repetitions | None = Field(
+        default=None, description="More seeds where they are needed; null: the seeds alone"
+    )
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Of the sampler")
+    stop: Stop = Field(default_factory=Stop, description="When no further trial is begun")
+    warm_start: tuple[str, ...] = Field(
+        default=(), description="Run folders whose results the sampler is to know"
+    )
     resources: Resources = Field(
         default_factory=Resources, description="What a run is given, and how many run at once"
     )
@@ -262,6 +348,15 @@ class SweepSpec(Section):
         "null: runs/NAME",
     )
 
+    @model_validator(mode="after")
+    def _space_has_constraints(self) -> SweepSpec:
+        # a sweep file has them beside the space, but whoever has the space must not lose them
+        constraints = self.constraints or self.space.constraints
+        # frozen, but not yet in anyone's hands
+        object.__setattr__(self, "space", replace(self.space, constraints=constraints))
+        object.__setattr__(self, "constraints", constraints)
+        return self
+
     @property
     def run_folder(self) -> Path:
         """Where the sweep is kept; relative to the folder that the command is run in."""
@@ -269,7 +364,7 @@ class SweepSpec(Section):
 
     def n_trials(self) -> int:
         """How many configurations are tried: no more than a grid has."""
-        if self.sampler.name != "grid":
+        if not self.sampler.is_listing:
             assert self.trials is not None, "checked when the sweep file was read"
             return self.trials
         n_combinations = self.space.n_combinations()

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from rso_core.errors import nearest
 from rso_core.validation import constraint, is_model, members, nearest_name, shown
 from sweeps.domains import Choices, Range
+from sweeps.sections import OwnClass
 from sweeps.spec import SweepSpec
 
 Path = tuple[str | int, ...]
@@ -122,12 +123,13 @@ def _models(path: Path, content: Mapping[str, Any]) -> list[type[BaseModel]]:
     models = [part for part in members(_field(path, content)) if is_model(part)]
     section = _value(path, content)
     name = section.get("name") if isinstance(section, Mapping) else None
-    named = [model for model in models if _default_name(model) == name]
-    return named or models
+    return [model for model in models if _is_named(model, name)] or models
 
 
-def _default_name(model: type[BaseModel]) -> object:
-    return model.model_fields["name"].default if "name" in model.model_fields else None
+def _is_named(model: type[BaseModel], name: object) -> bool:
+    if issubclass(model, OwnClass):
+        return ":" in str(name)
+    return "name" in model.model_fields and model.model_fields["name"].default == name
 
 
 def _field(path: Path, content: Mapping[str, Any]) -> FieldInfo | None:

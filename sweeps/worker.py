@@ -10,11 +10,16 @@ import platform
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
+import torch
+
+from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from rso_core.errors import reason
-from rso_core.records import Progress
+from rso_core.optimizers import ProgressCallback
+from rso_core.records import CycleRecord, Progress
 from rso_core.training import Training, UnusableState
 from sweeps.runs import (
     CycleEnded,
@@ -36,6 +41,49 @@ _CYCLE_WORTH_S = 1.0
 """A cycle is worth a checkpoint of its own if the last one is older than this."""
 
 
+class RunTraining(Protocol):
+    """What a worker needs of a run's training; see `rso_core.training.Training`."""
+
+    @property
+    def records(self) -> Sequence[CycleRecord]:
+        """Of all cycles that are over."""
+        ...
+
+    def __iter__(self) -> Iterator[CycleRecord]:
+        """Trains; yields the record of every cycle that is left as soon as it is over."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """From which a training of the same run can go on."""
+        ...
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """By name, on the CPU, as copies."""
+        ...
+
+
+class TrainingFactory(Protocol):
+    """Begins a run's training, or goes on with it; `Training` itself is one.
+
+    It is pickled on its way to an actor, so it must be a class or a function of a module, or a
+    `functools.partial` of one.
+    """
+
+    def __call__(
+        self,
+        configuration: Configuration,
+        data: Dataset,
+        seed: int,
+        *,
+        n_threads: int,
+        device: str,
+        on_progress: ProgressCallback | None,
+        state: Mapping[str, Any] | None,
+    ) -> RunTraining:
+        """See `Training`, which has the same arguments and raises the same."""
+        ...
+
+
 class Worker:
     """Trains one run after another on one data set.
 
@@ -44,6 +92,7 @@ class Worker:
         n_threads: threads that torch may use.
         device: a torch device: `cpu`, `cuda`.
         checkpoints: where runs are gone on from and kept; None to keep nothing.
+        training: what a run's training is made with.
     """
 
     def __init__(
@@ -52,11 +101,13 @@ class Worker:
         n_threads: int,
         device: str = "cpu",
         checkpoints: CheckpointFolder | None = None,
+        training: TrainingFactory = Training,
     ) -> None:
         self._data = data
         self._n_threads = n_threads
         self._device = device
         self._checkpoints = checkpoints
+        self._training = training
         self._events: queue.SimpleQueue[RunEvent] = queue.SimpleQueue()
         self._stopped: set[str] = set()
         self._suspended = threading.Event()
@@ -105,7 +156,7 @@ class Worker:
         state: RunState = "finished"
         failure = None
 
-        def obey(training: Training) -> None:
+        def obey(training: RunTraining) -> None:
             """Called wherever a run can be left."""
             if run.name in self._stopped:
                 raise _Stopped
@@ -120,7 +171,7 @@ class Worker:
 
         try:
             training = attempt.training(
-                lambda state: Training(
+                lambda state: self._training(
                     run.configuration,
                     self._data,
                     run.seed,
@@ -189,7 +240,7 @@ class _Attempt:
         self._tell(began)
         return began
 
-    def training(self, build: Callable[[dict[str, object] | None], Training]) -> Training:
+    def training(self, build: Callable[[dict[str, object] | None], RunTraining]) -> RunTraining:
         """The training from the checkpoint, or from the start if that is none of this run."""
         state, self._state = self._state, None
         try:
@@ -198,14 +249,14 @@ class _Attempt:
             self._notice(f"its checkpoint cannot be used ({error}); it begins anew")
             return build(None)
 
-    def save_if_due(self, training: Training, worth_s: float = math.inf) -> None:
+    def save_if_due(self, training: RunTraining, worth_s: float = math.inf) -> None:
         """Writes a checkpoint if the last one is older than the sweep asks, or than `worth_s`."""
         if self._checkpoints is None:
             return
         if time.monotonic() - self._saved_at >= min(self._checkpoints.every_s, worth_s):
             self.save(training)
 
-    def save(self, training: Training) -> None:
+    def save(self, training: RunTraining) -> None:
         if self._checkpoints is None:
             return
         try:
@@ -214,7 +265,7 @@ class _Attempt:
             self._notice_once(f"its checkpoint cannot be written: {_line(error)}")
         self._saved_at = time.monotonic()
 
-    def keep_weights(self, training: Training) -> None:
+    def keep_weights(self, training: RunTraining) -> None:
         if self._checkpoints is None or not self._checkpoints.keep_final_weights:
             return
         try:

@@ -19,20 +19,10 @@ from hypothesis import strategies as st
 from rso_core.datasets import DataOptions
 from rso_core.errors import InvalidInput
 from sweeps.domains import Choices, Fixed, Range
+from sweeps.pruners import MedianPruning, NoPruning
+from sweeps.samplers import GridSampling, RandomSampling, TpeSampling
 from sweeps.space import Space
-from sweeps.spec import (
-    EXAMPLE,
-    Budget,
-    GridSampling,
-    MedianPruning,
-    NoPruning,
-    Objective,
-    RandomSampling,
-    Resources,
-    SweepSpec,
-    TpeSampling,
-    json_schema,
-)
+from sweeps.spec import EXAMPLE, Budget, Objective, Resources, SweepSpec, json_schema
 from sweeps.sweep_file import dump_sweep, load_sweep, parse_sweep
 
 FULL = """\

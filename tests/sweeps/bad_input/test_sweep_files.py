@@ -10,8 +10,8 @@ import pytest
 Refused = Callable[..., None]
 
 _KEYS = (
-    "valid: budget, checkpoints, data, limits, name, objective, output, pruner, resources, "
-    "sampler, seed, seeds, space, study, trials"
+    "valid: budget, checkpoints, constraints, data, first, limits, name, objective, output, "
+    "pruner, repetitions, resources, sampler, seed, seeds, space, stop, study, trials, warm_start"
 )
 _NAME = "must be 1 to 100 letters, digits, '-', '_' and '.', since a folder is named after it"
 
