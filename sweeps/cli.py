@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis import Report
-    from sweeps.launch import Outcome
+    from sweeps.driving import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -101,7 +101,7 @@ def _command() -> list[str]:
 
 def _conclude(drive: Callable[[], Outcome], console: Console) -> None:
     """Drives a sweep, prints its comparison and writes its report."""
-    from sweeps.launch import SweepStopped
+    from sweeps.driving import SweepStopped
 
     try:
         outcome = drive()
@@ -140,7 +140,13 @@ def _progress_console() -> Console:
 
 @app.command(epilog="Example:  rso-sweep run quickstart --out runs/first --set budget.cycles=5")
 def run(
-    sweep: _Sweep,
+    sweep: Annotated[
+        str,
+        typer.Argument(
+            help="A preset's name, or a sweep file; or the run folder of a sweep that is to have "
+            "more than it had: --set trials=, seeds=, budget.cycles= or space...."
+        ),
+    ],
     out: Annotated[
         str | None,
         typer.Option(
@@ -151,19 +157,54 @@ def run(
     ] = None,
     overrides: _Set = None,
     executor: Annotated[
-        ExecutorChoice, typer.Option(help="Ray actors, or this process alone.")
-    ] = ExecutorChoice.ray,
+        ExecutorChoice | None,
+        typer.Option(help="Ray actors (the default), or this process alone."),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster to join, such as auto.")
     ] = None,
+    grown: Annotated[
+        str | None,
+        typer.Option(
+            "--grow", metavar="DIR", help="A run folder, to be grown to what the sweep file says."
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Of a run folder: run failed trials again.")
+    ] = False,
 ) -> None:
     """Run a sweep: train its configurations, print the comparison, write the report."""
     from sweeps.circumstances import Circumstances
+    from sweeps.going_on import grow, is_run_folder
     from sweeps.launch import launch
 
     console = _progress_console()
-    circumstances = Circumstances(_executor_name(executor), address, _command(), console)
-    _conclude(lambda: launch(sweep, out, overrides or (), circumstances), console)
+    is_folder = grown is None and is_run_folder(sweep)
+    if not is_folder and grown is None:
+        if retry_failed:
+            raise InvalidInput(
+                f"'--retry-failed' is for a run folder, got the sweep '{sweep}'; "
+                "name its folder, such as runs/quickstart"
+            )
+        choice = _executor_name(executor or ExecutorChoice.ray)
+        circumstances = Circumstances(choice, address, _command(), console)
+        _conclude(lambda: launch(sweep, out, overrides or (), circumstances), console)
+        return
+    if out is not None:
+        raise InvalidInput(f"'--out' is for a new sweep, got '{out}' for one that is grown")
+    _conclude(
+        lambda: grow(
+            sweep if grown is None else grown,
+            None if grown is None else sweep,
+            overrides or (),
+            retries_failed=retry_failed,
+            executor=None if executor is None else _executor_name(executor),
+            ray_address=address,
+            command=_command(),
+            console=console,
+        ),
+        console,
+    )
 
 
 @app.command(epilog="Example:  rso-sweep resume runs/quickstart")
@@ -186,7 +227,7 @@ def resume(
     ] = None,
 ) -> None:
     """Go on with a sweep that was interrupted, or whose driver or machine has died."""
-    from sweeps.launch import resume
+    from sweeps.going_on import resume
 
     console = _progress_console()
     choice = None if executor is None else _executor_name(executor)

@@ -119,6 +119,15 @@ def draws(
         yield part.suggest(_random_study(sampler_seed(spec, number, attempt)).ask())
 
 
+def allowed_draw(spec: SweepSpec, number: int) -> Point:
+    """A random point for a trial that its sampler finds no allowed one for.
+
+    Raises:
+        InvalidInput: no allowed point was drawn.
+    """
+    return _drawn(spec, spec.space, number)
+
+
 def is_among(point: Mapping[str, Scalar], given: Mapping[str, Scalar]) -> bool:
     """Whether a point has all dimensions that are given, with these values."""
     return all(name in point and point[name] == value for name, value in given.items())

@@ -25,6 +25,8 @@ class RunningRun:
     """Its whole work, in `Work.cost`'s unit."""
     progress: Progress | None = None
     last: CycleRecord | None = None
+    training_s: float = 0.0
+    """Seconds that the cycles took of which this driver has heard."""
     share_before: float = 0.0
     """What was done of it before this driver, or this attempt, began."""
 
@@ -54,19 +56,23 @@ class SweepProgress:
         n_trials: trials that the sweep will have.
         n_seeds: runs of each.
         mean_cost: of a run, in `Work.cost`'s unit.
-        objective: what makes a trial the best.
+        objectives: what makes a trial the best.
     """
 
     n_trials: int
     n_seeds: int
     mean_cost: float
-    objective: Objective
+    objectives: tuple[Objective, ...]
     clock: Callable[[], float] = time.monotonic
     n_trials_finished: int = 0
     n_trials_pruned: int = 0
     n_trials_failed: int = 0
     running: dict[str, RunningRun] = field(default_factory=dict)
     best: Best | None = None
+    n_runs_added: int = 0
+    """Seeds beyond the sweep file's that trials were given."""
+    stop_reason: str | None = None
+    """Why no further trial is begun; None while there is no reason."""
     is_interrupted: bool = False
     """Whether the sweep was left to be gone on with."""
     started: float = 0.0
@@ -79,7 +85,7 @@ class SweepProgress:
     @property
     def n_runs(self) -> int:
         """Runs that the sweep will have."""
-        return self.n_trials * self.n_seeds
+        return self.n_trials * self.n_seeds + self.n_runs_added
 
     @property
     def n_trials_ended(self) -> int:
@@ -99,7 +105,7 @@ class SweepProgress:
         """A run is being trained from now on."""
         self.running[run.name] = RunningRun(run, cost)
 
-    def run_ended(self, run: Run) -> None:
+    def run_ended(self, run: Run, seconds: float | None = None) -> None:
         """A run is over."""
         ended = self.running.pop(run.name)
         self._cost_before += ended.share_before * ended.cost
@@ -109,10 +115,11 @@ class SweepProgress:
         """A run is not being trained any more, though it is not over."""
         self.running.pop(run.name)
 
-    def trial_finished(self, trial: Trial, value: float) -> None:
-        """A trial has its objective."""
+    def trial_finished(self, trial: Trial, values: tuple[float, ...]) -> None:
+        """A trial has its objectives."""
+        value = values[0]
         self.n_trials_finished += 1
-        sign = 1 if self.objective.direction == "maximize" else -1
+        sign = 1 if self.objectives[0].direction == "maximize" else -1
         if self.best is None or sign * value > sign * self.best.value:
             self.best = Best(trial.number, value, trial.configuration)
 

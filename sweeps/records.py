@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
 from rso_core.configuration import Scalar
 from rso_core.records import CycleRecord
+from sweeps.objectives import Values, values_after_cycle
 from sweeps.runs import START, Position, Run, RunEnded, RunState, now, run_name
 from sweeps.space import MAIN_DIMENSIONS
-from sweeps.spec import Metric
+from sweeps.spec import Objective
 from sweeps.storage.redaction import redacted
 from sweeps.work import Work
 
@@ -23,8 +24,8 @@ Row = dict[str, Any]
 class RecordedRun:
     """What is on the disk of one run."""
 
-    objectives: list[float | None] = field(default_factory=list)
-    """The sweep's objective after each cycle."""
+    values: list[Values] = field(default_factory=list)
+    """The sweep's objectives after each cycle."""
     state: RunState | None = None
     """How it ended; None if it has not."""
     attempts: list[Position] = field(default_factory=list)
@@ -33,53 +34,89 @@ class RecordedRun:
     @property
     def n_cycles(self) -> int:
         """Cycles that are on the disk."""
-        return len(self.objectives)
+        return len(self.values)
+
+    def add_cycle(self, objectives: Sequence[Objective], figures: Mapping[str, Any]) -> None:
+        """The next cycle is on the disk; its figures are those of a `CycleRecord`."""
+        before = self.values[-1] if self.values else None
+        self.values.append(values_after_cycle(objectives, figures, before))
 
 
 @dataclass(slots=True)
 class Records:
-    """All runs of a sweep that have left a row, by name, and the trials of the ended ones."""
+    """All runs of a sweep that have left a row, by name, and the trials of the ended ones.
 
+    Args:
+        objectives: of the sweep.
+        n_cycles: of every run.
+    """
+
+    objectives: Sequence[Objective]
+    n_cycles: int
     runs: dict[str, RecordedRun] = field(default_factory=dict)
     parameters: dict[int, dict[str, Scalar]] = field(default_factory=dict)
     """By trial: the values of the space's dimensions."""
+    n_images_passed: int = 0
+    """In all cycles of all runs."""
+    seeds: dict[int, list[int]] = field(default_factory=dict)
+    """By trial: the seeds of which anything is known."""
 
     @classmethod
     def of_rows(
-        cls, cycles: Iterable[Row], runs: Iterable[Row], attempts: Iterable[Row], metric: Metric
+        cls,
+        cycles: Iterable[Row],
+        runs: Iterable[Row],
+        attempts: Iterable[Row],
+        objectives: Sequence[Objective],
+        n_cycles: int,
     ) -> Records:
         """Reads rows as the functions below make them.
+
+        Args:
+            cycles: rows of cycles.
+            runs: rows of ended runs.
+            attempts: rows of attempts that were cut short.
+            objectives: of the sweep.
+            n_cycles: of every run; one that finished with fewer is not over.
 
         Raises:
             KeyError, TypeError, ValueError: a row is none of theirs.
         """
-        records = cls()
+        records = cls(objectives, n_cycles)
         for row in cycles:
             _check(row, run=str, cycle=int)
-            run = records.run(row["run"])
+            run = records._of_row(row)
             if row["cycle"] == run.n_cycles + 1:
-                run.objectives.append(row.get(metric))
+                run.add_cycle(objectives, row)
+                records.n_images_passed += row.get("n_images_passed", 0)
         for row in attempts:
             _check(row, run=str)
             resumed_from = row.get("resumed_from")
             position = (
                 (resumed_from["cycle"] - 1, resumed_from["n_done"]) if resumed_from else START
             )
-            records.run(row["run"]).attempts.append(position)
+            records._of_row(row).attempts.append(position)
         for row in runs:
             _check(row, run=str, trial=int, parameters=dict, state=str, cycles=int)
             if row["state"] not in get_args(RunState):
                 raise ValueError(f"no run ends as '{row['state']}'")
             records.parameters[row["trial"]] = row["parameters"]
-            run = records.run(row["run"])
+            run = records._of_row(row)
             # a finished run whose cycles are not all there has to be trained again
-            if row["state"] != "finished" or run.n_cycles == row["cycles"]:
+            if row["state"] != "finished" or run.n_cycles >= n_cycles:
                 run.state = row["state"]
         return records
 
     def run(self, name: str) -> RecordedRun:
         """The run of that name; a new one if nothing is known of it."""
         return self.runs.setdefault(name, RecordedRun())
+
+    def _of_row(self, row: Row) -> RecordedRun:
+        if isinstance(row.get("trial"), int) and isinstance(row.get("seed"), int):
+            seeds = self.seeds.setdefault(row["trial"], [])
+            if row["seed"] not in seeds:
+                seeds.append(row["seed"])
+        return self.run(row["run"])
 
     def has_any(self, names: Iterable[str]) -> bool:
         """Whether anything is known of one of these runs."""
@@ -88,6 +125,7 @@ class Records:
     def forget(self, trial: int, runs: Iterable[str]) -> None:
         """Drops a trial that is over, so that this does not grow with the sweep."""
         self.parameters.pop(trial, None)
+        self.seeds.pop(trial, None)
         for run in runs:
             self.runs.pop(run, None)
 

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from sweeps.located_yaml import write_yaml
 from sweeps.provenance import provenance, versions
 from sweeps.records import Records, Row, encoded
 from sweeps.runs import now
-from sweeps.spec import Metric, SweepSpec
+from sweeps.spec import Objective, SweepSpec
+from sweeps.stopping import driven_s
 from sweeps.storage.append_log import AppendLog
 from sweeps.storage.driver_lock import DriverLock, Holder
 from sweeps.storage.places import Place, StorageFailed, open_place
 from sweeps.storage.redaction import redacted, without_secrets
+from sweeps.study_trials import WarmTrial
 from sweeps.sweep_file import dump_sweep
 
 SWEEP_FILE = "sweep.yaml"
@@ -48,10 +51,18 @@ class RunFolder:
             AppendLog(place, f"records/{name}.jsonl")
             for name in ("cycles", "runs", "attempts", "drivers")
         )
+        self._warm, self._set_aside = (
+            AppendLog(place, f"records/{name}.jsonl") for name in ("warm_start", "set_aside")
+        )
 
     @classmethod
     def create(
-        cls, address: str, spec: SweepSpec, command: Sequence[str], started_with: dict[str, Any]
+        cls,
+        address: str,
+        spec: SweepSpec,
+        command: Sequence[str],
+        started_with: dict[str, Any],
+        warm: Sequence[WarmTrial] = (),
     ) -> RunFolder:
         """Makes the folder, with the resolved sweep file and how it came about.
 
@@ -60,6 +71,7 @@ class RunFolder:
             spec: the sweep.
             command: the command line, program first.
             started_with: what else a driver that goes on must know, such as the executor.
+            warm: results of other sweeps, with which its study begins.
 
         Raises:
             InvalidInput: it cannot be made, or holds something already; nothing is written.
@@ -73,6 +85,7 @@ class RunFolder:
             about = provenance(command) | started_with
             resolved = spec.model_copy(update={"trials": spec.n_trials()})
             text = dump_sweep(resolved, without_secrets) + write_yaml({"provenance": about})
+            folder._warm.append([encoded(asdict(trial)) for trial in warm])
             folder.note_driver(command)
             # from here on it is a run folder, which can be gone on with
             folder.place.write(SWEEP_FILE, text.encode())
@@ -115,7 +128,7 @@ class RunFolder:
         """
         self.place.make(*_FOLDERS)
         self.place.tidy("", *_FOLDERS, "weights")
-        for log in (self.journal, self._cycles, self._runs, self._attempts):
+        for log in (self.journal, self._cycles, self._runs, self._attempts, self._warm):
             log.repair()
 
     def sweep_text(self) -> str:
@@ -132,11 +145,12 @@ class RunFolder:
                 f"(byte {error.start + 1}); restore it from a copy"
             ) from error
 
-    def records(self, metric: Metric) -> Records:
+    def records(self, objectives: Sequence[Objective], n_cycles: int) -> Records:
         """What is on the disk of every run.
 
         Args:
-            metric: the sweep's objective.
+            objectives: of the sweep.
+            n_cycles: of every run.
 
         Raises:
             StorageFailed: a row is not what it should be.
@@ -146,12 +160,51 @@ class RunFolder:
             for log in (self._cycles, self._runs, self._attempts)
         )
         try:
-            return Records.of_rows(cycles, runs, attempts, metric)
+            return Records.of_rows(cycles, runs, attempts, objectives, n_cycles)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StorageFailed(
                 f"'{self.place.address_of('records')}' has a row that is none of this program's "
                 f"({reason(error)}); restore it from a copy"
             ) from error
+
+    def warm_trials(self) -> list[WarmTrial]:
+        """The results of other sweeps with which the study began.
+
+        Raises:
+            StorageFailed: a row is not what it should be.
+        """
+        try:
+            rows = [json.loads(line) for line in self._warm.read()]
+            return [
+                WarmTrial(row["source"], row["parameters"], tuple(row["values"])) for row in rows
+            ]
+        except (KeyError, TypeError) as error:
+            raise StorageFailed(
+                f"'{self._warm.address}' has a row that is none of this program's "
+                f"({reason(error)}); restore it from a copy"
+            ) from error
+
+    def replace_sweep(self, spec: SweepSpec, about: Mapping[str, Any]) -> None:
+        """Puts another resolved sweep file in the place of the one that is there, at once.
+
+        Raises:
+            StorageFailed: it cannot be written; the old one is there then.
+        """
+        text = dump_sweep(spec, without_secrets) + write_yaml({"provenance": dict(about)})
+        self.place.write(SWEEP_FILE, text.encode())
+
+    def set_aside(self, is_to_go: Callable[[Row], bool]) -> None:
+        """Moves rows of ended runs, and of attempts at them, out of the records into a log aside.
+
+        Raises:
+            StorageFailed: they cannot be written.
+        """
+        going = [line for line in self._runs.read() if is_to_go(json.loads(line))]
+        names = {json.loads(line)["run"] for line in going}
+        cut = [line for line in self._attempts.read() if json.loads(line)["run"] in names]
+        self._set_aside.append(going + cut)  # first, so that nothing is lost in between
+        for log in (self._attempts, self._runs):
+            log.drop(lambda line: json.loads(line)["run"] in names)
 
     def append(
         self, cycles: Sequence[Row] = (), runs: Sequence[Row] = (), attempts: Sequence[Row] = ()
@@ -180,6 +233,20 @@ class RunFolder:
     def close(self) -> None:
         """Lets other drivers have it."""
         self.lock.release()
+
+    def driven_s(self) -> float:
+        """Seconds for which drivers before this one have driven the sweep.
+
+        Raises:
+            StorageFailed: the records cannot be read.
+        """
+        drivers = [json.loads(line) for line in self._drivers.read()]
+        runs = [json.loads(line) for line in self._runs.read()]
+        return driven_s(drivers[:-1], runs)
+
+    def note_end(self) -> None:
+        """Records that this process drives the sweep no longer."""
+        self._drivers.append([encoded({"ended_at": now(), "pid": os.getpid()})])
 
     def note_driver(self, command: Sequence[str]) -> None:
         """Records that this process drives the sweep from now on."""
@@ -247,10 +314,10 @@ def free_name(address: str) -> str:
 
 def _is_unfinished(place: Place) -> bool:
     """Whether there is nothing but what `RunFolder.create` makes before the sweep file."""
-    drivers = {"drivers.jsonl"}
+    logs = {"drivers.jsonl", "warm_start.jsonl"}
     return (
         set(place.names()) <= set(_LOCK_FILES)
-        and set(place.names("records")) <= drivers
+        and set(place.names("records")) <= logs
         and not any(place.names(folder) for folder in _FOLDERS[1:])
         and _has_only(place, _FOLDERS)
     )

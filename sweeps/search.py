@@ -6,25 +6,40 @@ One process owns it: it alone asks, reports, prunes and tells.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import optuna
-from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from rso_core.configuration import Configuration
-from rso_core.errors import InvalidInput
-from sweeps.points import KnownPoints, Point, sampler_seed
-from sweeps.pruners import MedianPruning
-from sweeps.samplers import TpeSampling
+from rso_core.errors import InvalidInput, reason
+from sweeps.points import EarlierSpace, KnownPoints, Point, allowed_draw
+from sweeps.pruners import OwnPruning
+from sweeps.samplers import OwnSampling
 from sweeps.spec import SweepSpec
 from sweeps.storage.studies import StudyStore
-from sweeps.storage.study_storage import storage_errors
+from sweeps.storage.study_storage import StudyUnreachable, storage_errors
+from sweeps.study_pruner import build_pruner
+from sweeps.study_sampler import SamplerSource
+from sweeps.study_trials import (
+    WarmTrial,
+    complete_values,
+    create_study,
+    create_trial_of,
+    is_own,
+    reject,
+)
 
 Result = Literal["finished", "pruned", "failed"]
 """What a trial comes to."""
+
+_NOTHING_RECORDED: Mapping[int, Point] = MappingProxyType({})
+_MOST_REJECTED = 50
+"""Points in a row that a sampler may choose though no constraint allows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +52,7 @@ class Trial:
     told: Result | None = None
     """The result that the study has of it already; None while it has none."""
     reported: Mapping[int, float] = field(default_factory=dict)
-    """The objective after each cycle that the study has heard of."""
+    """The objective after each step that the study has heard of."""
 
 
 class UnusableTrial(Exception):  # noqa: N818  (it names what was found)
@@ -50,31 +65,57 @@ class UnusableTrial(Exception):  # noqa: N818  (it names what was found)
         self.parameters = parameters
 
 
+class SearchFailed(RuntimeError):  # noqa: N818  (it names what happened)
+    """A user's own sampler or pruner has raised; one line that says which and what."""
+
+
 class Search:
     """Asks the study for configurations and tells it their results.
 
     All of it is in the storage after `flush`, and after nothing else.
 
+    The study may hold more than the sweep's own trials: results of another sweep, with which it
+    began, and points that a sampler chose although a constraint forbids them, which count as
+    violations of it and are not run.
+
     Args:
         spec: the sweep.
         store: where the study is kept; it is made there if it is not there yet.
+        cost: of one run of a configuration; a grid begins with the most costly ones.
+        earlier: what was searched before the space was grown.
+        warm: results of other sweeps, with which a new study begins.
     """
 
-    def __init__(self, spec: SweepSpec, store: StudyStore) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        store: StudyStore,
+        cost: Callable[[Configuration], float] | None = None,
+        earlier: Sequence[EarlierSpace] = (),
+        warm: Sequence[WarmTrial] = (),
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._spec = spec
         self._store = store
+        self._storage = store.storage
+        self._points = KnownPoints(spec, cost, earlier)
+        self._samplers = SamplerSource(
+            spec.sampler, spec.seed, self._violations if spec.space.constraints else None
+        )
         with storage_errors():
-            # optuna's `load_if_exists` would write into the journal each time
             if not store.has_study():
-                store.storage.create_new_study([_direction(spec)], store.study_name)
+                create_study(store, spec, warm)
             self._study = optuna.load_study(
-                study_name=store.study_name, storage=store.storage, pruner=_pruner(spec)
+                study_name=store.study_name,
+                storage=store.storage,
+                sampler=self._samplers.for_trial(0),
+                pruner=build_pruner(spec.pruner, spec.budget.cycles),
             )
-            self._study_id = store.storage.get_study_id_from_name(store.study_name)
-            self.trials = self._study.get_trials(deepcopy=False)
-        self.n_asked = len(self.trials)
-        self._points = KnownPoints(spec)
+            self._study_id = self._storage.get_study_id_from_name(store.study_name)
+            trials = self._study.get_trials(deepcopy=False)
+        self._earlier = [trial for trial in trials if is_own(trial)]
+        self._n_trials = len(trials)
+        self.n_asked = len(self._earlier)
         self._asked: dict[int, optuna.Trial] = {}
 
     @property
@@ -82,29 +123,39 @@ class Search:
         """Whether a trial's number alone says its configuration, whatever was told before."""
         return self._points.are_known
 
-    def ask(self, recorded: Point | None = None) -> Trial | None:
+    @property
+    def next_number(self) -> int:
+        """Of the trial that is asked for next, unless its point has to be rejected."""
+        return self._n_trials
+
+    def earlier_trials(self) -> list[FrozenTrial]:
+        """The sweep's own trials that the study had when it was opened, once: they are let go."""
+        earlier, self._earlier = self._earlier, []
+        return earlier
+
+    def ask(self, recorded: Mapping[int, Point] = _NOTHING_RECORDED) -> Trial | None:
         """The next configuration; None once the sweep has all its trials.
 
         Args:
-            recorded: the point of this trial if it is known from the records; else it is sampled.
+            recorded: by number, the points of trials that are known from the records; the others
+                are sampled.
 
         Raises:
             UnusableTrial: the next one's options do not go together; the study knows of it, and
                 there may be more after it.
+            SearchFailed: the user's own sampler has raised.
         """
-        number = self.n_asked
-        if number >= self._spec.n_trials():
+        if self.n_asked >= self._spec.n_trials():
             return None
         with storage_errors():
-            self._study.sampler = _sampler(self._spec, number)
-            point = recorded
-            if point is None and self._points.are_known:
-                point = self._points[number]
-            trial = self._study.ask() if point is None else self._created(point)
+            point = recorded.get(self._n_trials) or self._points.get(self.n_asked)
+            if point is None and self._points.n_points is not None:
+                return None
+            trial = self._sampled() if point is None else self._created(point)
             self.n_asked += 1
             return self._usable(trial, {})
 
-    def is_torn(self, frozen: optuna.trial.FrozenTrial) -> bool:
+    def is_torn(self, frozen: FrozenTrial) -> bool:
         """Whether the study has lost values of a trial that was asked for."""
         try:
             self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
@@ -112,12 +163,15 @@ class Search:
             return True
         return False
 
-    def reopen(self, frozen: optuna.trial.FrozenTrial, recorded: Point | None = None) -> Trial:
+    def reopen(self, frozen: FrozenTrial, recorded: Point | None = None) -> Trial | None:
         """A trial of the study that was asked for earlier, by this driver or one before it.
 
         Args:
-            frozen: the trial, of `trials`.
+            frozen: the trial, of `earlier_trials`.
             recorded: its point if it is known from the records.
+
+        Returns:
+            The trial; None if it is not to be run, since a constraint forbids its point.
 
         Raises:
             UnusableTrial: its options do not go together.
@@ -127,41 +181,49 @@ class Search:
             if told is not None:
                 values = self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
                 return self._configured(number, values, told, frozen.intermediate_values)
-            self._study.sampler = _sampler(self._spec, number)
-            trial_id = self._store.storage.get_trial_id_from_study_id_trial_number(
-                self._study_id, number
-            )
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
             if frozen.state == TrialState.WAITING:  # somebody has enqueued it
-                self._store.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+                self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
             if recorded is not None:
-                self._complete(trial_id, frozen, recorded)
-            # what was suggested is given again; the rest of a torn ask is sampled
-            return self._usable(optuna.Trial(self._study, trial_id), frozen.intermediate_values)
+                complete_values(self._store, self._spec.space, trial_id, frozen, recorded)
+            with self._sampling(number):
+                # what was suggested is given again; the rest of a torn ask is sampled
+                trial = optuna.Trial(self._study, trial_id)
+                values = self._spec.space.suggest(trial)
+            if not self._spec.space.is_allowed(values):
+                reject(self._study, trial)
+                self.n_asked -= 1
+                return None
+            return self._usable(trial, frozen.intermediate_values)
 
-    def report(self, number: int, value: float, cycle: int) -> None:
-        """Reports the objective after a cycle."""
+    def report(self, number: int, value: float, step: int) -> None:
+        """Reports the objective after a step: a cycle, or a seed if the pruner compares seeds."""
         if math.isfinite(value):
             with storage_errors():
-                self._asked[number].report(value, step=cycle)
+                self._asked[number].report(value, step=step)
 
     def should_prune(self, number: int) -> bool:
-        """Whether the trial is to be pruned, to go by what was reported last."""
-        with storage_errors():
+        """Whether the trial is to be pruned, to go by what was reported last.
+
+        Raises:
+            SearchFailed: the user's own pruner has raised.
+        """
+        with storage_errors(), _own_class(self._spec.pruner, "pruner"):
             return self._asked[number].should_prune()
 
-    def tell(self, number: int, value: float) -> None:
-        """Tells the objective of a trial that ran to its end; a finite number."""
-        with storage_errors():
-            self._study.tell(self._asked.pop(number), value)
+    def tell(self, number: int, values: Sequence[float]) -> None:
+        """Tells the objectives of a trial that ran to its end; finite numbers."""
+        with storage_errors(), self._sampling(number):
+            self._study.tell(self._asked.pop(number), list(values))
 
     def tell_pruned(self, number: int) -> None:
         """Tells that a trial was stopped early; the study takes its last reported value."""
-        with storage_errors():
+        with storage_errors(), self._sampling(number):
             self._study.tell(self._asked.pop(number), state=TrialState.PRUNED)
 
     def tell_failed(self, number: int) -> None:
         """Tells that a trial has no objective."""
-        with storage_errors():
+        with storage_errors(), self._sampling(number):
             self._study.tell(self._asked.pop(number), state=TrialState.FAIL)
 
     def flush(self) -> None:
@@ -169,28 +231,34 @@ class Search:
         with storage_errors():
             self._store.flush()
 
-    def _fixed(self, point: Point) -> optuna.trial.FixedTrial:
-        """The values of a point that a study keeps, with their distributions."""
-        fixed = optuna.trial.FixedTrial(point)
-        self._spec.space.suggest(fixed)
-        return fixed
-
-    def _complete(self, trial_id: int, frozen: optuna.trial.FrozenTrial, point: Point) -> None:
-        fixed = self._fixed(point)
-        for name in fixed.params.keys() - frozen.params.keys():
-            distribution = fixed.distributions[name]
-            self._store.storage.set_trial_param(
-                trial_id, name, distribution.to_internal_repr(point[name]), distribution
-            )
+    def _sampled(self) -> optuna.Trial:
+        """A trial whose point the sampler chooses; a random one if it keeps to forbidden ones."""
+        for _ in range(_MOST_REJECTED):
+            with self._sampling(self._n_trials):
+                trial = self._study.ask()
+                self._n_trials += 1
+                if self._spec.space.is_allowed(self._spec.space.suggest(trial)):
+                    return trial
+                reject(self._study, trial)
+        return self._created(allowed_draw(self._spec, self._n_trials))
 
     def _created(self, point: Point) -> optuna.Trial:
-        """A trial of that point, in one piece: a crash leaves all of it or nothing."""
-        fixed = self._fixed(point)
-        template = create_trial(
-            state=TrialState.RUNNING, params=fixed.params, distributions=fixed.distributions
-        )
-        trial_id = self._store.storage.create_new_trial(self._study_id, template_trial=template)
+        trial_id = create_trial_of(self._store, self._study_id, self._spec.space, point)
+        self._n_trials += 1
         return optuna.Trial(self._study, trial_id)
+
+    @contextmanager
+    def _sampling(self, number: int) -> Iterator[None]:
+        """Within it the study has the trial's sampler."""
+        if self._spec.sampler.learns or not self.repeats_itself:
+            self._study.sampler = self._samplers.for_trial(number)
+        with _own_class(self._spec.sampler, "sampler"):
+            yield
+
+    def _violations(self, frozen: FrozenTrial) -> tuple[float, ...]:
+        return self._spec.space.violation(
+            self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
+        )
 
     def _usable(self, trial: optuna.Trial, reported: Mapping[int, float]) -> Trial:
         values = self._spec.space.suggest(trial)
@@ -223,26 +291,16 @@ _RESULTS: dict[TrialState, Result] = {
 }
 
 
-def _direction(spec: SweepSpec) -> StudyDirection:
-    return StudyDirection[spec.objective.direction.upper()]
-
-
-def _sampler(spec: SweepSpec, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler for one trial: a sweep that was resumed draws what it would have drawn."""
-    seed = sampler_seed(spec, number)
-    if isinstance(spec.sampler, TpeSampling):
-        return optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=spec.sampler.n_startup_trials,
-            n_ei_candidates=spec.sampler.n_ei_candidates,
-        )
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _pruner(spec: SweepSpec) -> optuna.pruners.BasePruner:
-    if isinstance(spec.pruner, MedianPruning):
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=spec.pruner.n_startup_trials,
-            n_warmup_steps=spec.pruner.n_warmup_cycles,
-        )
-    return optuna.pruners.NopPruner()
+@contextmanager
+def _own_class(section: object, field: str) -> Iterator[None]:
+    """Whatever a user's own class raises becomes one line; what others raise stays."""
+    if not isinstance(section, OwnSampling | OwnPruning):
+        yield
+        return
+    try:
+        with storage_errors():
+            yield
+    except StudyUnreachable:
+        raise
+    except Exception as error:
+        raise SearchFailed(f"'{field}' {section.name} has failed ({reason(error)})") from error

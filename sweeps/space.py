@@ -54,6 +54,22 @@ class Space:
                 values[dimension.name] = dimension.domain.suggest(dimension.name, trial)
         return values
 
+    def has(self, point: Mapping[str, Scalar]) -> bool:
+        """Whether that is one of its configurations: all of their dimensions, and no others."""
+        if any(name not in point for name in MAIN_DIMENSIONS):
+            return False
+        optimizer = point["optimizer"]
+        if not self["optimizer"].domain.contains(optimizer):
+            return False
+        dimensions = self.main_dimensions() + tuple(
+            dimension for dimension in self.options_of(str(optimizer)) if dimension.exists(point)
+        )
+        return (
+            point.keys() == {dimension.name for dimension in dimensions}
+            and all(d.domain.contains(point[d.name]) for d in dimensions)
+            and self.is_allowed(point)
+        )
+
     def is_allowed(self, point: Mapping[str, Scalar]) -> bool:
         """Whether a configuration breaks no constraint.
 

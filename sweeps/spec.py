@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,12 +18,15 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from rso_core.datasets import DataOptions
+from rso_core.validation import shown
 from sweeps.conditions import WrittenConstraints
 from sweeps.pruners import NoPruning, WrittenPruner
 from sweeps.samplers import GridSampling, WrittenSampler
 from sweeps.scalars import WrittenPoints, constraint_fault
 from sweeps.sections import Section
 from sweeps.space import MAIN_DIMENSIONS, Space
+from sweeps.written_values import LARGEST_SEED as LARGEST_SEED  # others take it from here
+from sweeps.written_values import MOST_SEEDS, Name, OptionalName, RunFolders, Seeds
 
 Metric = Literal[
     "validation_accuracy",
@@ -39,10 +42,6 @@ Metric = Literal[
 COSTS = ("training_s", "n_images_passed", "n_visited")
 """The metrics that add up over the cycles."""
 Direction = Literal["maximize", "minimize"]
-
-MOST_SEEDS = 10_000
-"""More runs of one configuration than this are taken for a slip."""
-LARGEST_SEED = 2**32 - 1  # numpy takes no larger one
 
 EXAMPLE: Any = {
     "name": "quickstart",
@@ -72,10 +71,6 @@ class Budget(Section):
     )
 
 
-def _optional_name(value: object) -> object:
-    return value if value is None else _name(value)
-
-
 def _without_default(schema: JsonDict) -> None:
     del schema["default"]
 
@@ -97,22 +92,32 @@ class Objective(Section):
     @model_validator(mode="before")
     @classmethod
     def _direction_follows_metric(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or "direction" in data:
+        if isinstance(data, Objective):
+            return data
+        if not isinstance(data, Mapping):
+            raise constraint_fault(
+                f"must be a mapping of 'metric' and 'direction', got {shown(data)}"
+            )
+        if "direction" in data:
             return data
         is_accuracy = str(data.get("metric", "validation_accuracy")).endswith("_accuracy")
         return {**data, "direction": "maximize" if is_accuracy else "minimize"}
 
 
 def _objectives(value: object) -> object:
-    if isinstance(value, list | tuple):
-        if not value:
-            raise constraint_fault("must list at least one objective, got []")
-        metrics = [item.get("metric") for item in value if isinstance(item, Mapping)]
-        for metric in metrics:
-            if metric is not None and metrics.count(metric) > 1:
-                raise constraint_fault(f"must list every metric once, got {metric!r} again")
-        return tuple(value)
-    return (value,)
+    if not isinstance(value, list | tuple):
+        return (value,)
+    if not value:
+        raise constraint_fault("must list at least one objective, got []")
+    return tuple(value)
+
+
+def _each_metric_once(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    metrics = [objective.metric for objective in objectives]
+    for index, metric in enumerate(metrics):
+        if metric in metrics[:index]:
+            raise constraint_fault(f"must list every metric once, got {metric!r} again")
+    return objectives
 
 
 class Repetitions(Section):
@@ -210,44 +215,11 @@ class StudyOptions(Section):
         "grpc://HOST:PORT of Optuna's proxy; ${NAME} stands for an environment variable. "
         "null: study.journal in the run folder",
     )
-    name: Annotated[str | None, BeforeValidator(_optional_name)] = Field(
+    name: OptionalName = Field(
         default=None,
         description="The study's name in that storage; null: the sweep's name",
         max_length=100,
     )
-
-
-def _name(value: object) -> object:
-    if not isinstance(value, str):
-        raise constraint_fault(f"must be a text, got {value!r}; write it in quotes")
-    if value in (".", "..") or not re.fullmatch(_NAME_PATTERN, value) or len(value) > 100:
-        raise constraint_fault(
-            "must be 1 to 100 letters, digits, '-', '_' and '.', "
-            f"since a folder is named after it, got {value!r}"
-        )
-    return value
-
-
-_NAME_PATTERN = r"[A-Za-z0-9._-]+"
-
-
-def _seeds(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= MOST_SEEDS:
-            raise constraint_fault(
-                f"must be a number of seeds from 1 to {MOST_SEEDS} or a list of seeds, got {value}"
-            )
-        return tuple(range(value))
-    if not isinstance(value, list | tuple):
-        raise constraint_fault(f"must be a list of seeds or their number, got {value!r}")
-    if not value:
-        raise constraint_fault("must list at least one seed, got []")
-    for index, seed in enumerate(value):
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-            raise constraint_fault(f"must be integers from 0 to {LARGEST_SEED}, got {seed!r}")
-        if seed in value[:index]:
-            raise constraint_fault(f"must list every seed once, got {seed} again")
-    return tuple(value)
 
 
 _Objectives = Annotated[
@@ -256,15 +228,7 @@ _Objectives = Annotated[
         _objectives,
         json_schema_input_type=Objective | Annotated[list[Objective], Field(min_length=1)],
     ),
-]
-_Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-_Seeds = Annotated[
-    tuple[_Seed, ...],
-    BeforeValidator(
-        _seeds,
-        json_schema_input_type=Annotated[int, Field(ge=1, le=MOST_SEEDS)]
-        | Annotated[list[_Seed], Field(min_length=1, json_schema_extra={"uniqueItems": True})],
-    ),
+    AfterValidator(_each_metric_once),
 ]
 
 
@@ -279,11 +243,7 @@ class SweepSpec(Section):
         json_schema_extra={"examples": [EXAMPLE]},
     )
 
-    name: Annotated[str, BeforeValidator(_name)] = Field(
-        description="Names the run folder: letters, digits, '-', '_' and '.'",
-        pattern=f"^{_NAME_PATTERN}$",
-        max_length=100,
-    )
+    name: Name = Field(description="Names the run folder: letters, digits, '-', '_' and '.'")
     data: DataOptions = Field(
         default_factory=DataOptions, description="The data set, and how it is split"
     )
@@ -313,14 +273,15 @@ class SweepSpec(Section):
     trials: int | None = Field(
         default=None,
         ge=1,
-        description="Configurations to try; null: the whole grid. Needed for random and tpe",
+        description="Configurations to try; null: the whole grid. Needed by all samplers but grid "
+        "and brute_force",
     )
     objective: _Objectives = Field(
         default=(Objective(),),
         description="What makes one trial better than another; several: the trials that no other "
         "one beats in all of them",
     )
-    seeds: _Seeds = Field(
+    seeds: Seeds = Field(
         default=(0,), description="One run of every configuration for each; 3 means [0, 1, 2]"
     )
     repetitions: Repetitions | None = Field(
@@ -328,8 +289,9 @@ class SweepSpec(Section):
     )
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Of the sampler")
     stop: Stop = Field(default_factory=Stop, description="When no further trial is begun")
-    warm_start: tuple[str, ...] = Field(
-        default=(), description="Run folders whose results the sampler is to know"
+    warm_start: RunFolders = Field(
+        default=(),
+        description="Run folders, as paths or addresses, whose results the sampler is to know",
     )
     resources: Resources = Field(
         default_factory=Resources, description="What a run is given, and how many run at once"

@@ -107,6 +107,21 @@ def _one_objective(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Faul
         )
 
 
+def _target(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
+    """A target that no trial could reach, such as one in per cent."""
+    target, metric = spec.stop.target, spec.objective[0].metric
+    if len(spec.objective) > 1 or target is None:
+        return
+    is_accuracy = metric.endswith("_accuracy")
+    if target < 0 or (is_accuracy and target > 1):
+        bounds = "from 0 to 1" if is_accuracy else "of at least 0"
+        written = content["stop"]["target"]
+        yield Fault(
+            ("stop", "target"),
+            f"'stop.target' must be a number {bounds}, as {metric} is, got {written!r}",
+        )
+
+
 def _sampler(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
     sampler = spec.sampler
     most = sampler.most_objectives
@@ -153,6 +168,20 @@ def _repetitions(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]
         )
 
 
+def _half_width(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
+    """An interval that is wider than the values that the objective may have."""
+    repetitions, metric = spec.repetitions, spec.objective[0].metric
+    if repetitions is None or len(spec.objective) > 1 or not metric.endswith("_accuracy"):
+        return
+    if repetitions.half_width >= 0.5:
+        written = content["repetitions"]["half_width"]
+        yield Fault(
+            ("repetitions", "half_width"),
+            f"'repetitions.half_width' must be a number of less than 0.5, since {metric} is from "
+            f"0 to 1, got {written!r}",
+        )
+
+
 def _study(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
     if spec.study.storage is not None:
         try:
@@ -169,6 +198,8 @@ _CHECKS: Mapping[Callable[[SweepSpec, Mapping[str, Any]], Iterator[Fault]], tupl
     _warm_start: ("sampler", "warm_start"),
     _pruner: ("budget", "pruner", "repetitions", "seeds"),
     _repetitions: ("repetitions", "seeds"),
+    _half_width: ("objective", "repetitions"),
+    _target: ("objective", "stop"),
     _study: ("study",),
 }
 """Each check with the fields on which it hangs."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from rso_core.errors import nearest
 from rso_core.validation import constraint, is_model, members, nearest_name, shown
-from sweeps.domains import Choices, Range
+from sweeps.domains import Choices, Fixed, Range
 from sweeps.sections import OwnClass
 from sweeps.spec import SweepSpec
 
 Path = tuple[str | int, ...]
+
+_FORMS: Mapping[str, type[BaseModel]] = {"choices": Choices, "value": Fixed}
+"""The forms of a dimension by the key that tells them from a range."""
+_NAMES = ("architecture", "optimizer")
+"""The dimensions whose values are names, so that they cannot be ranges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,9 @@ def field_faults(error: ValidationError, content: Mapping[str, Any]) -> list[Fau
     faults: dict[Path, Fault] = {}
     for found in error.errors(include_url=False):
         path = _path(found["loc"], content, is_missing=found["type"] == "missing")
-        if _is_in_a_mapping_for_a_name(path, content):
+        if _is_in_a_mapping_without_form(path, content):
             path = path[:2]
-            faults.setdefault(path, Fault(path, _no_name(path, content)))
+            faults.setdefault(path, Fault(path, _no_form(path, content)))
             continue
         # a field of several types has a fault for each; they make the same sentence
         faults.setdefault(path, Fault(path, _sentence(path, found, content)))
@@ -67,20 +72,27 @@ def _path(loc: tuple[str | int, ...], content: Any, *, is_missing: bool) -> Path
     return tuple(path)
 
 
-def _is_in_a_mapping_for_a_name(path: Path, content: Mapping[str, Any]) -> bool:
-    if path[:1] != ("space",) or path[1:2] not in (("architecture",), ("optimizer",)):
+def _is_in_a_mapping_without_form(path: Path, content: Mapping[str, Any]) -> bool:
+    """Whether it is in a dimension that is neither a range nor a list nor a value."""
+    if path[:1] != ("space",) or len(path) < 2:
         return False
     written = _value(path[:2], content)
-    return isinstance(written, Mapping) and not {"choices", "low", "high"} & set(written)
+    return isinstance(written, Mapping) and not {*_FORMS, "low", "high"} & set(written)
 
 
-def _no_name(path: Path, content: Mapping[str, Any]) -> str:
+def _no_form(path: Path, content: Mapping[str, Any]) -> str:
     written = _value(path, content)
-    sentence = f"{field_name(path)} must be a name or a list of names, got {shown(written)}"
+    keys = [*_FORMS] if path[1] in _NAMES else [*_FORMS, "low", "high"]
+    hints = [nearest(key, keys) for key in written]
+    hint = next((f"; {hint}" for hint in hints if hint.startswith("did")), "")
     match list(written.items()):
-        case [(str(module), str(function))]:  # `own: network` is a mapping in YAML
-            sentence += f"; did you mean '{module}:{function}'?"
-    return sentence
+        case [(str(module), str(function))] if path[1] in _NAMES and not hint:
+            hint = f"; did you mean '{module}:{function}'?"  # `own: network` is a mapping in YAML
+    if path[1] not in _NAMES:
+        forms = "have 'value', 'choices', or 'low' and 'high'"
+    else:
+        forms = "have 'value' or 'choices'" if "when" in written else "be a name or a list of names"
+    return f"{field_name(path)} must {forms}, got {shown(written)}{hint}"
 
 
 def _sentence(path: Path, found: Mapping[str, Any], content: Mapping[str, Any]) -> str:
@@ -118,10 +130,10 @@ def _models(path: Path, content: Mapping[str, Any]) -> list[type[BaseModel]]:
     """The models that describe the mapping at a path."""
     if not path:
         return [SweepSpec]
-    if path[0] == "space":
-        return [Choices] if "choices" in _value(path, content) else [Range]
-    models = [part for part in members(_field(path, content)) if is_model(part)]
     section = _value(path, content)
+    if path[0] == "space":
+        return [next((form for key, form in _FORMS.items() if key in section), Range)]
+    models = [part for part in _parts(_field(path, content)) if is_model(part)]
     name = section.get("name") if isinstance(section, Mapping) else None
     return [model for model in models if _is_named(model, name)] or models
 
@@ -133,12 +145,24 @@ def _is_named(model: type[BaseModel], name: object) -> bool:
 
 
 def _field(path: Path, content: Mapping[str, Any]) -> FieldInfo | None:
-    """What the model says of the field at a path."""
-    *parents, key = (part for part in path if isinstance(part, str))
-    for model in _models(tuple(parents), content):
-        if key in model.model_fields:
-            return model.model_fields[key]
-    return None
+    """What the model says of the field at a path, or of the one whose list has it."""
+    *parents, key = path
+    if isinstance(key, int):
+        return _field(tuple(parents), content)
+    return next(
+        (
+            model.model_fields[key]
+            for model in _models(tuple(parents), content)
+            if key in model.model_fields
+        ),
+        None,
+    )
+
+
+def _parts(field: FieldInfo | None) -> Iterator[Any]:
+    """The types that a field's value may have, or the items of a value that is a tuple."""
+    for part in members(field):
+        yield from get_args(part) if get_origin(part) is tuple else (part,)
 
 
 def _constraint(path: Path, content: Mapping[str, Any]) -> str:

@@ -17,8 +17,11 @@ from sweeps.spec_faults import Fault, field_faults, field_name
 from sweeps.storage.redaction import redacted
 
 _PROVENANCE = "provenance"
-_SHORTHANDS = {"sampler": "name", "pruner": "name"}
-_PARTS_OF_A_DIMENSION = ("low", "high", "step", "log", "choices")
+_SHORTHANDS: frozenset[Path] = frozenset({("sampler",), ("pruner",), ("pruner", "wrapped")})
+"""The sections that may be written as their name alone."""
+_PARTS_OF_A_DIMENSION = ("low", "high", "step", "log", "choices", "value", "when")
+_LOOSE_SECTIONS = ("data", "space")
+"""Sections of which each key is checked with the rest of the sweep, whatever the others are."""
 
 
 def load_sweep(path: pathlib.Path, overrides: Sequence[str] = ()) -> SweepSpec:
@@ -75,7 +78,8 @@ def dump_sweep(spec: SweepSpec, written: Callable[[Any], Any] = lambda content: 
         written: what becomes of the content before it is written.
     """
     content = spec.model_dump()
-    content["seeds"] = list(spec.seeds)
+    if len(spec.objective) == 1:
+        (content["objective"],) = content["objective"]
     return write_yaml(written(content))
 
 
@@ -173,11 +177,15 @@ def _overridden(document: _Document, override: str, place: _Place) -> _Document:
     except YamlSyntaxError as error:
         return _faulty(document, place, f"'{key}' is not valid YAML: {error.problem}")
     path: Path = _override_path(key)
-    kept = {at: old for at, old in document.places.items() if at[: len(path)] != path}
-    parents = {path[:n]: place for n in range(1, len(path)) if path[:n] not in kept}
+    new, old = _outermost_new(path, document.content)
+    if isinstance(old, list) and new != path and (len(new) == 1 or new[0] != "space"):
+        return _faulty(
+            document, place, f"'{key}' would be part of a list; set {field_name(new)} as a whole"
+        )
+    kept = {at: known for at, known in document.places.items() if at[: len(new)] != new}
     return _Document(
         content=_replaced(document.content, path, read.content),
-        places=kept | parents | {path: place},
+        places=kept | {path[:n]: place for n in range(len(new), len(path) + 1)},
         faults=(*document.faults, *_faults(read, within=path)),
     )
 
@@ -196,21 +204,33 @@ def _override_path(key: str) -> Path:
     section, dot, rest = key.partition(".")
     if not dot:
         return (section,)
+    if section in ("sampler", "pruner"):
+        return (section, *rest.split("."))
     name, _, part = rest.rpartition(".")
     if section == "space" and name and part in _PARTS_OF_A_DIMENSION:
         return (section, name, part)
     return (section, rest)
 
 
-def _replaced(content: Any, path: Path, value: Any, section: str = "") -> Any:
+def _outermost_new(path: Path, content: Any) -> tuple[Path, Any]:
+    """How far in of what is around a path nothing is kept when it is set, and what that was."""
+    for n, key in enumerate(path, start=1):
+        content = content.get(key) if isinstance(content, Mapping) else None
+        is_kept = path[:n] in _SHORTHANDS and isinstance(content, str)
+        if not (is_kept or isinstance(content, Mapping)):
+            return path[:n], content
+    return path, content
+
+
+def _replaced(content: Any, path: Path, value: Any, within: Path = ()) -> Any:
     """A copy of the content with another value at the path; mappings are made where needed."""
     if not path:
         return value
-    if isinstance(content, str) and section in _SHORTHANDS:
-        content = {_SHORTHANDS[section]: content}
+    if isinstance(content, str) and within in _SHORTHANDS:
+        content = {"name": content}
     mapping = content if isinstance(content, Mapping) else {}
     key = str(path[0])
-    return {**mapping, key: _replaced(mapping.get(key), path[1:], value, key)}
+    return {**mapping, key: _replaced(mapping.get(key), path[1:], value, (*within, key))}
 
 
 def _sound_part(content: Mapping[str, Any], faults: Sequence[Fault]) -> SweepSpec:
@@ -219,7 +239,7 @@ def _sound_part(content: Mapping[str, Any], faults: Sequence[Fault]) -> SweepSpe
     for fault in faults:
         section, *key = fault.path[:2]
         values = sound.get(str(section))
-        if key and isinstance(values, Mapping):
+        if key and section in _LOOSE_SECTIONS and isinstance(values, Mapping):
             sound[str(section)] = {k: v for k, v in values.items() if k != key[0]}
         else:
             sound.pop(str(section), None)

@@ -1,0 +1,254 @@
+"""What `rso-sweep resume` does, and `rso-sweep run` with a run folder: going on with a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rso_core.datasets import load_dataset
+from rso_core.errors import InvalidInput
+from sweeps.circumstances import Circumstances, ExecutorName, started_executor
+from sweeps.driver import Driver
+from sweeps.driving import (
+    Outcome,
+    cost_of,
+    driven,
+    opening,
+    resumable,
+    study_name,
+    study_store,
+)
+from sweeps.growth import (
+    begun_points,
+    check_growth,
+    earlier_spaces,
+    grown_study,
+    needs_new_study,
+    trials_of,
+    with_earlier,
+)
+from sweeps.located_yaml import read_yaml
+from sweeps.provenance import versions
+from sweeps.reading import check_against_data, read_sweep
+from sweeps.run_folder import SWEEP_FILE, RunFolder
+from sweeps.search import Search
+from sweeps.spec import SweepSpec
+from sweeps.storage.redaction import redacted
+from sweeps.storage.studies import StudyStore
+from sweeps.sweep_file import parse_sweep
+from sweeps.work import WorkCounter
+
+_RESUMABLE_SECTIONS = ("resources", "checkpoints", "limits", "study")
+"""What may be changed when a sweep is resumed: nothing that decides on a number."""
+
+
+def is_run_folder(sweep: str) -> bool:
+    """Whether what was named as a sweep is the run folder of one."""
+    try:
+        return "://" in sweep or (Path(sweep) / SWEEP_FILE).is_file()
+    except OSError:  # a name that is too long, a folder that cannot be searched
+        return False
+
+
+def resume(
+    address: str,
+    overrides: Sequence[str],
+    executor: ExecutorName | None,
+    ray_address: str | None,
+    command: Sequence[str],
+    console: Console,
+) -> Outcome:
+    """Goes on with a sweep whose driver has ended, however it did.
+
+    Args:
+        address: its run folder.
+        overrides: the values of `--set`, of sections that decide on no number.
+        executor: where runs are trained; None for where they were.
+        ray_address: of a Ray cluster, `local` for this machine; None for the one that was used.
+        command: the command line, for the records.
+        console: for what is said.
+
+    Raises:
+        InvalidInput: as `launch`; also if another driver has the folder.
+        SweepStopped: the run folder or the study's storage fails.
+        KeyboardInterrupt: a second Ctrl-C.
+    """
+    _check_resumable(overrides)
+    with resumable(address), closing(RunFolder.hold(address)) as folder:
+        text = folder.sweep_text()
+        spec = parse_sweep(text, folder.place.address_of(SWEEP_FILE), overrides)
+        about = _provenance(text)
+        circumstances = _circumstances(about, executor, ray_address, command, console)
+        return _gone_on_with(spec, about, folder, address, circumstances)
+
+
+def grow(
+    address: str,
+    sweep: str | None,
+    overrides: Sequence[str],
+    *,
+    retries_failed: bool,
+    executor: ExecutorName | None,
+    ray_address: str | None,
+    command: Sequence[str],
+    console: Console,
+) -> Outcome:
+    """Goes on with a sweep, ended or not, that is to have more than it had.
+
+    Args:
+        address: its run folder.
+        sweep: a sweep file that says what it is to be; None for its own with the overrides.
+        overrides: the values of `--set`.
+        retries_failed: whether failed trials run again.
+        executor: where runs are trained; None for where they were.
+        ray_address: of a Ray cluster, `local` for this machine; None for the one that was used.
+        command: the command line, for the records.
+        console: for what is said.
+
+    Raises:
+        InvalidInput: as `resume`; also a change that would make its results another sweep's.
+        SweepStopped: the run folder or the study's storage fails.
+        KeyboardInterrupt: a second Ctrl-C.
+    """
+    with resumable(address), closing(RunFolder.hold(address)) as folder:
+        text, name = folder.sweep_text(), folder.place.address_of(SWEEP_FILE)
+        about = _provenance(text)
+        before = parse_sweep(text, name)
+        if sweep is None:
+            after = parse_sweep(text, name, [*_whole_grid(before), *overrides])
+        else:
+            after = read_sweep(sweep, overrides)
+        # where the study is kept is no part of what is asked
+        after = after.model_copy(update={"study": before.study})
+        circumstances = _circumstances(about, executor, ray_address, command, console)
+        folder.tidy()
+        after, about = _grown(folder, before, after, about, retries_failed)
+        return _gone_on_with(after, about, folder, address, circumstances)
+
+
+def _grown(
+    folder: RunFolder,
+    before: SweepSpec,
+    after: SweepSpec,
+    about: Mapping[str, Any],
+    retries_failed: bool,
+) -> tuple[SweepSpec, Mapping[str, Any]]:
+    """Makes of the sweep in a folder the larger one, all at once, when its file is replaced."""
+    store = study_store(before, folder.journal)
+    trials = trials_of(store) if store.has_study() else []
+    records = folder.records(before.objective, before.budget.cycles)
+    points = begun_points(trials, before.space, records)
+    check_growth(before, after, points)
+    after = after.model_copy(update={"trials": after.n_trials()})
+    if trials and (retries_failed or needs_new_study(before, after)):
+        name = _free_study_name(store, study_name(before))
+        after = after.model_copy(update={"study": after.study.model_copy(update={"name": name})})
+        new = StudyStore(store.storage, name, store.flush)
+        grown_study(store, new, before, after, records, retries_failed=retries_failed)
+    about = with_earlier(about, before, after, len(points))
+    folder.replace_sweep(after, about)
+    n_cycles = after.budget.cycles
+    folder.set_aside(
+        lambda row: (
+            (retries_failed and row["state"] == "failed")
+            or (row["state"] == "finished" and row["cycles"] < n_cycles)
+        )
+    )
+    return after, about
+
+
+def _free_study_name(store: StudyStore, name: str) -> str:
+    """NAME.2, NAME.3, ...: the first that no study has."""
+    stem, dot, number = name.rpartition(".")
+    if not (dot and number.isdigit()):
+        stem, number = name, "1"
+    following = int(number) + 1
+    while StudyStore(store.storage, f"{stem}.{following}", store.flush).has_study():
+        following += 1
+    return f"{stem}.{following}"
+
+
+def _whole_grid(before: SweepSpec) -> list[str]:
+    """An override that lets a whole grid stay whole, whatever is added to the space."""
+    is_whole = before.sampler.is_listing and before.trials == before.space.n_combinations()
+    return ["trials=null"] if is_whole else []
+
+
+def _circumstances(
+    about: Mapping[str, Any],
+    executor: ExecutorName | None,
+    ray_address: str | None,
+    command: Sequence[str],
+    console: Console,
+) -> Circumstances:
+    used: ExecutorName = executor or ("inline" if about.get("executor") == "inline" else "ray")
+    if ray_address is None and executor is None:
+        ray_address = about.get("address")
+    return Circumstances(used, ray_address, command, console)
+
+
+def _gone_on_with(
+    spec: SweepSpec,
+    about: Mapping[str, Any],
+    folder: RunFolder,
+    address: str,
+    circumstances: Circumstances,
+) -> Outcome:
+    if folder.lock.predecessor is not None:
+        gone = folder.lock.predecessor
+        circumstances.say(f"the driver before, process {gone.pid} on {gone.host}, has died")
+    circumstances.say(_version_note(about))
+    data = load_dataset(spec.data)
+    work = WorkCounter(data)
+    check_against_data(spec, data, work)
+    folder.tidy()
+    store = study_store(spec, folder.journal)
+    warm = folder.warm_trials()
+    search = Search(spec, store, cost_of(work), earlier_spaces(about), warm)
+    driver = Driver(spec, folder, search, work)
+    folder.note_driver(circumstances.command)
+    ended = f"{driver.progress.n_trials_ended} of {spec.n_trials()} trials have ended"
+    if not driver.has_work:
+        why = driver.progress.stop_reason
+        because = "" if why is None else f", since {why}"
+        circumstances.say(f"[bold]{spec.name}[/bold]: {ended}; nothing is left to do{because}")
+        return Outcome(address, driver.progress)
+    with started_executor(spec, data, folder.place, circumstances) as running:
+        line = opening(spec, running, circumstances.executor, address)
+        circumstances.say(f"{line}; {ended}")
+        return driven(driver, running, address, circumstances)
+
+
+def _check_resumable(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.partition(".")[0] not in _RESUMABLE_SECTIONS:
+            allowed = ", ".join(_RESUMABLE_SECTIONS[:-1]) + f" and {_RESUMABLE_SECTIONS[-1]}"
+            raise InvalidInput(
+                f"'{key}' cannot be changed when a sweep is resumed, only {allowed} can "
+                f"(--set {redacted(override)})"
+            )
+
+
+def _provenance(text: str) -> Mapping[str, Any]:
+    content = read_yaml(text).content
+    found = content.get("provenance") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _version_note(about: Mapping[str, Any]) -> str:
+    before, now = about.get("versions"), versions()
+    if not isinstance(before, dict):
+        return ""
+    changed = [
+        f"{name} {before[name]} before, {now[name]} now"
+        for name in before
+        if name in now and before[name] != now[name]
+    ]
+    if not changed:
+        return ""
+    return f"[yellow]numbers may differ in the last digits: {'; '.join(changed)}[/yellow]"

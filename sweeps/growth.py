@@ -1,0 +1,220 @@
+"""Growing a sweep: what may be changed of it, and how its study follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from rso_core.configuration import Scalar
+from rso_core.errors import InvalidInput
+from sweeps.points import EarlierSpace
+from sweeps.pruners import WilcoxonPruning
+from sweeps.records import Records
+from sweeps.space import Space
+from sweeps.spec import SweepSpec
+from sweeps.storage.studies import StudyStore
+from sweeps.study_trials import create_study, fixed_trial, is_own
+
+_FREE = ("resources", "checkpoints", "limits", "output", "repetitions", "stop", "logging")
+"""Sections that may be anything at any time: they decide on no number that is there."""
+_GROWING = ("trials", "seeds", "budget", "space", "constraints", "first")
+_OF_A_SPACE = ("space", "constraints", "first")
+
+
+def check_growth(
+    before: SweepSpec, after: SweepSpec, points: Sequence[Mapping[str, Scalar]]
+) -> None:
+    """Holds a sweep that is to be grown against what it was.
+
+    Args:
+        before: as it was.
+        after: as it is to be.
+        points: of all its trials that have been begun.
+
+    Raises:
+        InvalidInput: a line for everything that would make its results another sweep's.
+    """
+    problems = [*_changed(before, after), *_shrunk(before, after, len(points))]
+    foreign = [point for point in points if not after.space.has(point)]
+    if foreign:
+        shown = ", ".join(f"{name} {value}" for name, value in foreign[0].items())
+        problems.append(
+            f"'space' must keep every configuration that has been begun, but {len(foreign)} of "
+            f"{len(points)} would not be in it, such as {shown}; add to it, take nothing away"
+        )
+    if problems:
+        raise InvalidInput(*problems)
+
+
+def needs_new_study(before: SweepSpec, after: SweepSpec) -> bool:
+    """Whether trials that have been told, or the values that a trial may have, are to change.
+
+    A study takes back nothing that it was told, and no other list of values.
+    """
+    return (
+        before.seeds != after.seeds
+        or before.budget != after.budget
+        or before.space.dimensions != after.space.dimensions
+    )
+
+
+def grown_study(
+    old: StudyStore,
+    new: StudyStore,
+    before: SweepSpec,
+    after: SweepSpec,
+    records: Records,
+    *,
+    retries_failed: bool,
+) -> None:
+    """Makes the study of a grown sweep from the one that it had: all its trials, by number.
+
+    Those whose results are still to come, since they get more seeds or cycles or failed, run
+    again. It is in the storage when this returns.
+
+    Args:
+        old: has the study as it was.
+        new: has no study yet.
+        before: the sweep as it was.
+        after: as it is to be.
+        records: of its runs.
+        retries_failed: whether failed trials run again.
+    """
+    gets_more = before.seeds != after.seeds or before.budget != after.budget
+    study_id = create_study(new, after)
+    for frozen in trials_of(old):
+        template = _copied(frozen, before.space, after.space, records)
+        is_again = is_own(frozen) and (
+            (gets_more and frozen.state == TrialState.COMPLETE)
+            or (retries_failed and frozen.state == TrialState.FAIL)
+        )
+        if is_again:
+            template.state = TrialState.RUNNING
+            template.values = None
+            template.datetime_complete = None
+        if template.state in _NOT_TOLD and not _keeps_reports(frozen, before, after):
+            template.intermediate_values = {}
+        new.storage.create_new_trial(study_id, template_trial=template)
+    new.flush()
+
+
+_NOT_TOLD = (TrialState.RUNNING, TrialState.WAITING)
+
+
+def _keeps_reports(frozen: FrozenTrial, before: SweepSpec, after: SweepSpec) -> bool:
+    """Whether what the study has heard of a trial is what it would hear again."""
+    if frozen.state == TrialState.FAIL or before.seeds != after.seeds:
+        return False
+    is_by_seed = isinstance(after.pruner, WilcoxonPruning)
+    return not is_by_seed or before.budget == after.budget
+
+
+def trials_of(store: StudyStore) -> list[FrozenTrial]:
+    """All trials of a study, by number."""
+    study_id = store.storage.get_study_id_from_name(store.study_name)
+    return store.storage.get_all_trials(study_id, deepcopy=False)
+
+
+def begun_points(
+    trials: Sequence[FrozenTrial], space: Space, records: Records
+) -> list[Mapping[str, Scalar]]:
+    """The points of a sweep's own trials that have been begun, as far as they are known."""
+    points = (_point(trial, space, records) for trial in trials if is_own(trial))
+    return [point for point in points if point is not None]
+
+
+def earlier_spaces(about: Mapping[str, Any]) -> tuple[EarlierSpace, ...]:
+    """What a sweep searched before it was grown, from its sweep file's provenance."""
+    found = []
+    for stage in about.get("earlier", ()):
+        written = {name: stage[name] for name in _OF_A_SPACE}
+        part = SweepSpec.model_validate({"name": "earlier", **written})
+        found.append(EarlierSpace(stage["n_trials"], part.space, part.first))
+    return tuple(found)
+
+
+def with_earlier(
+    about: Mapping[str, Any], before: SweepSpec, after: SweepSpec, n_trials: int
+) -> dict[str, Any]:
+    """The provenance of a grown sweep.
+
+    Args:
+        about: the provenance that it had.
+        before: the sweep as it was.
+        after: as it is to be.
+        n_trials: that had been begun.
+    """
+    if all(getattr(before, name) == getattr(after, name) for name in _OF_A_SPACE):
+        return dict(about)
+    content = before.model_dump(mode="json")
+    stage = {"n_trials": n_trials} | {name: content[name] for name in _OF_A_SPACE}
+    return {**about, "earlier": [*about.get("earlier", ()), stage]}
+
+
+def _changed(before: SweepSpec, after: SweepSpec) -> list[str]:
+    allowed = ", ".join([*_GROWING[:1], *_GROWING[1:], *_FREE[:-1]]) + f" and {_FREE[-1]}"
+    problems = []
+    for name in type(before).model_fields:
+        if name in _FREE + _GROWING or getattr(before, name) == getattr(after, name):
+            continue
+        problems.append(
+            f"'{name}' cannot be changed when a sweep is grown, only {allowed} can; for another "
+            "begin a new sweep, which may have 'warm_start: [DIR]'"
+        )
+    return problems
+
+
+def _shrunk(before: SweepSpec, after: SweepSpec, n_begun: int) -> list[str]:
+    problems = []
+    if after.n_trials() < n_begun:
+        problems.append(
+            f"'trials' must be at least {n_begun}, the trials that have been begun, "
+            f"got {after.n_trials()}"
+        )
+    lost = [seed for seed in before.seeds if seed not in after.seeds]
+    if lost:
+        problems.append(
+            f"'seeds' must keep those that there are, {list(before.seeds)}, got "
+            f"{list(after.seeds)}; add to them"
+        )
+    if after.budget.cycles < before.budget.cycles:
+        problems.append(
+            f"'budget.cycles' must be at least {before.budget.cycles}, as before, "
+            f"got {after.budget.cycles}"
+        )
+    if after.first[: len(before.first)] != before.first:
+        problems.append("'first' must begin with the points that it has; add to its end")
+    return problems
+
+
+def _copied(frozen: FrozenTrial, before: Space, after: Space, records: Records) -> FrozenTrial:
+    """The trial with the distributions of the new space; with no values if some were lost."""
+    point = _point(frozen, before, records)
+    fixed = None if point is None else fixed_trial(after, point)
+    return FrozenTrial(
+        number=-1,  # the storage gives it its own
+        trial_id=-1,
+        state=frozen.state,
+        value=None,
+        values=frozen.values,
+        datetime_start=frozen.datetime_start,
+        datetime_complete=frozen.datetime_complete,
+        params={} if fixed is None else fixed.params,
+        distributions={} if fixed is None else fixed.distributions,
+        user_attrs=dict(frozen.user_attrs),
+        system_attrs=dict(frozen.system_attrs),
+        intermediate_values=dict(frozen.intermediate_values),
+    )
+
+
+def _point(frozen: FrozenTrial, space: Space, records: Records) -> dict[str, Scalar] | None:
+    recorded = records.parameters.get(frozen.number)
+    if recorded is not None and is_own(frozen):
+        return recorded
+    try:
+        return space.suggest(optuna.trial.FixedTrial(frozen.params))
+    except ValueError:  # the study has lost some of its values
+        return None
