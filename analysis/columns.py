@@ -49,10 +49,15 @@ COLUMNS: Mapping[str, Columns] = {
         "n_parameters": ("Int64", "trainable parameters of the network"),
         "n_runs": ("Int64", "runs in any state"),
         "n_seeds": ("Int64", "finished runs, on which the means and deviations rest"),
-        "objective_mean": ("float64", "mean of the sweep's objective over the seeds"),
+        "objective_mean": ("float64", "mean of the sweep's first objective over the seeds"),
         "objective_std": ("float64", "its standard deviation (ddof 1); missing for one seed"),
         "test_accuracy_mean": ("float64", "mean over the seeds"),
         "test_accuracy_std": ("float64", "standard deviation (ddof 1); missing for one seed"),
+        "is_pareto": (
+            "boolean",
+            "whether it ran to its end, and no other such trial of its sweep is better in one of "
+            "the sweep's objectives and as good in the rest",
+        ),
     },
     # one row for each run; then one column for each option of any optimiser: Int64, float64,
     # boolean or string as its values are, missing for an optimiser that has no such option
@@ -69,7 +74,11 @@ COLUMNS: Mapping[str, Columns] = {
         "n_parameters": ("Int64", "trainable parameters of the network"),
         "n_training_images": ("Int64", "images that it trained on"),
         "n_cycles": ("Int64", "cycles that it did"),
-        "objective": ("float64", "the sweep's objective at its last cycle"),
+        "n_seeds_asked": ("Int64", "seeds that its sweep asks for at the least"),
+        "objective": (
+            "float64",
+            "the sweep's first objective: at its last cycle, or in total; missing before a cycle",
+        ),
         **{name: (dtype, f"{what}, last cycle") for name, (dtype, what) in METRICS.items()},
         **{name: (dtype, f"{what}, in total") for name, (dtype, what) in COSTS.items()},
         "host": ("string", "the machine that it ran on"),
@@ -115,5 +124,7 @@ COLUMNS: Mapping[str, Columns] = {
         "host": ("string", "the machine that it ran on"),
         "pid": ("Int64", "its process there"),
         "command": ("string", "the command that started it"),
+        "ended_at": ("datetime64[us, UTC]", "when it ended; missing if it was killed or is alive"),
+        "stop_reason": ("string", "why it had begun no further trial, by the sweep's `stop`"),
     },
 }

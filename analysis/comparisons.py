@@ -6,7 +6,8 @@ Two rules keep the numbers honest:
 - A configuration whose figure is missing for one of its seeds (it diverged) has no mean: the
   other seeds alone would flatter it.
 - Within a row, only the configurations with the most finished seeds count, so that a setting
-  with one lucky seed is not set against settings that had to hold for all.
+  with one lucky seed is not set against settings that had to hold for all. Seeds beyond those
+  that the sweep asks for are a gain in precision alone: no configuration needs them to count.
 
 A choice among settings is made by the objective and never by the test figures.
 """
@@ -20,7 +21,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analysis.frames import option_columns
-from analysis.run_folder import Direction
+from analysis.objectives import Direction
 
 METRICS = ("validation_accuracy", "test_accuracy")
 _CONFIGURATION = ("sweep", "architecture", "batch_size", "optimizer", "cycles")
@@ -126,14 +127,16 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `sweep`, `architecture`, `batch_size`, `optimizer`, `cycles`, every option, `n_parameters`,
-        `trial` (the first with that configuration), `n_seeds`, and `_mean` and `_std` of
-        `objective`, `validation_accuracy` and `test_accuracy`.
+        `trial` (the first with that configuration), `n_seeds`, `n_seeds_compared` (those that it
+        needs to count beside others), and `_mean` and `_std` of `objective`,
+        `validation_accuracy` and `test_accuracy`.
     """
     keys = [*_CONFIGURATION, *option_columns(runs)]
     done = finished(runs)
     groups = done.groupby("configuration")
     table = groups.head(1).set_index("configuration")[[*keys, "n_parameters", "trial"]]
     table["n_seeds"] = groups["seed"].nunique().astype("Int64")
+    table["n_seeds_compared"] = _compared(table["n_seeds"], groups["most_compared"].min())
     for metric in ("objective", *METRICS):
         by_seed = _complete(done, metric).groupby(["configuration", "seed"])[metric].mean()
         over_seeds = by_seed.groupby("configuration")
@@ -161,7 +164,7 @@ def best_configurations(
     table = configurations(runs)
     groups = table.groupby(keys)
     table["n_candidates"] = groups["trial"].transform("size").astype("Int64")
-    most = table["n_seeds"] == groups["n_seeds"].transform("max")
+    most = table["n_seeds_compared"] == groups["n_seeds_compared"].transform("max")
     only = table["n_candidates"] == 1
     eligible = table[only | (most & table["objective_mean"].notna())]
     ascending = [direction == "minimize", True]
@@ -227,6 +230,9 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
 def failures(runs: pd.DataFrame) -> pd.DataFrame:
     """The failed and the pruned runs, failed ones first; no rows where there are none.
 
+    Of a pruned run that was never begun, since its trial was pruned by the seeds before it, the
+    reason says so.
+
     Returns:
         `sweep`, `state`, `trial`, `seed`, `architecture`, `batch_size`, `optimizer`, `n_cycles`
         and `reason`.
@@ -234,14 +240,31 @@ def failures(runs: pd.DataFrame) -> pd.DataFrame:
     columns = ["sweep", "state", "trial", "seed", "architecture", "batch_size", "optimizer"]
     lost = runs[runs["state"].isin(["failed", "pruned"])]
     order = ["sweep", "state", "trial", "seed"]
-    return lost.sort_values(order)[[*columns, "n_cycles", "reason"]].reset_index(drop=True)
+    reasons = lost["reason"].mask(is_not_begun(lost), "not begun: the seeds before it decided")
+    lost = lost.assign(reason=reasons).sort_values(order)
+    return lost[[*columns, "n_cycles", "reason"]].reset_index(drop=True)
+
+
+def is_not_begun(runs: pd.DataFrame) -> pd.Series:
+    """Which runs ended before they began, when their trial was pruned."""
+    no_attempt = (runs["n_attempts"] == 0).fillna(False).astype(bool)
+    return no_attempt & (runs["state"] == "pruned") & (runs["n_cycles"] == 0)
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
-    """The finished runs, with `configuration`: a number for each distinct configuration."""
+    """The finished runs, with `configuration`: a number for each distinct configuration.
+
+    And with `most_compared`: the seeds with which its trial is as good as complete, those that
+    the sweep asks for less those that failed or were pruned; missing where it does not say.
+    """
     done = runs[runs["state"] == "finished"].sort_values(["sweep", "trial", "seed"])
     keys = [*_CONFIGURATION, *option_columns(runs)]
-    return done.assign(configuration=done.groupby(keys, dropna=False, sort=False).ngroup())
+    nothing_asked = pd.Series(pd.NA, done.index, dtype="Int64")
+    lost = runs["state"].isin(["failed", "pruned"]).groupby([runs["sweep"], runs["trial"]])
+    return done.assign(
+        configuration=done.groupby(keys, dropna=False, sort=False).ngroup(),
+        most_compared=done.get("n_seeds_asked", nothing_asked) - lost.transform("sum"),
+    )
 
 
 def optimizers(runs: pd.DataFrame) -> list[str]:
@@ -269,8 +292,16 @@ def _values(runs: pd.DataFrame, metric: str, keys: list[str]) -> pd.DataFrame:
     means = done.groupby([*keys, "configuration", "seed"])[metric].mean()
     by_seed = means.rename("value").reset_index()
     n_seeds = by_seed.groupby([*keys, "configuration"])["seed"].transform("size")
-    most = n_seeds.groupby([by_seed[key] for key in keys]).transform("max")
-    return by_seed[n_seeds == most]
+    compared = _compared(
+        n_seeds, by_seed["configuration"].map(done.groupby("configuration")["most_compared"].min())
+    )
+    most = compared.groupby([by_seed[key] for key in keys]).transform("max")
+    return by_seed[compared == most]
+
+
+def _compared(n_seeds: pd.Series, most: pd.Series) -> pd.Series:
+    """The seeds of a configuration, as far as they decide whether it counts."""
+    return n_seeds.where(~(n_seeds > most).fillna(False).astype(bool), most).astype("Int64")
 
 
 def _side_by_side(table: pd.DataFrame, rows: list[str], columns: list[str]) -> pd.DataFrame:

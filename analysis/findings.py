@@ -6,6 +6,8 @@ import pandas as pd
 
 from analysis import comparisons
 from analysis.frames import Frames
+from analysis.pareto_findings import pareto_sentences
+from analysis.run_folder import SweepMetadata
 from analysis.tables import format_accuracy, format_seconds
 from analysis.wording import counted, dimension_label, listed, metric_label, optimizer_label
 
@@ -13,7 +15,8 @@ from analysis.wording import counted, dimension_label, listed, metric_label, opt
 def progress(frames: Frames) -> list[str]:
     """How far the sweep has come, and what is missing from the results."""
     trials, runs = frames.trials, frames.runs
-    asked = frames.sweeps[0].specification.get("trials")
+    (sweep, *_), stopped = frames.sweeps, stop_reason(frames)
+    asked = sweep.specification.get("trials")
     states = trials["state"].value_counts()
     counts = {state: int(states.get(state, 0)) for state in _STATES}
     ended = len(trials) - counts["running"]
@@ -22,8 +25,15 @@ def progress(frames: Frames) -> list[str]:
         sentences.append("No run has been recorded yet.")
     elif not (runs["state"] == "finished").any():
         sentences.append("No run has finished, so there is nothing to compare.")
-    if isinstance(asked, int) and ended < asked:
-        sentences.append(f"{ended:,} of the {counted(asked, 'trial')} asked for have ended.")
+    if stopped is not None:
+        at_most = f" of at most {asked:,}" if isinstance(asked, int) else ""
+        sentences.append(
+            f"The sweep’s own rule ended it after {counted(ended, 'trial')}{at_most}: {stopped}."
+        )
+    elif isinstance(asked, int) and ended < asked:
+        number = f"the at most {counted(asked, 'trial')}" if sweep.limits_itself else ""
+        number = number or f"the {counted(asked, 'trial')}"
+        sentences.append(f"{ended:,} of {number} asked for have ended.")
     running = int((runs["state"] == "running").sum())
     if running:
         sentences.append(
@@ -41,12 +51,23 @@ def progress(frames: Frames) -> list[str]:
 
 
 def is_unfinished(frames: Frames) -> bool:
-    """Whether runs are under way, fewer trials have ended than asked, or none has finished."""
+    """Whether runs are under way, fewer trials have ended than asked, or none has finished.
+
+    A sweep that its own rule has ended has had as many as it asked for.
+    """
     states = frames.trials["state"]
     asked = frames.sweeps[0].specification.get("trials")
     short = isinstance(asked, int) and int((states != "running").sum()) < asked
+    short = short and stop_reason(frames) is None
     running = bool((frames.runs["state"] == "running").any())
     return short or running or not (frames.runs["state"] == "finished").any()
+
+
+def stop_reason(frames: Frames) -> str | None:
+    """Why the first sweep had begun no further trial when its last driver ended; None if not."""
+    drivers = frames.drivers[frames.drivers["sweep"] == frames.sweeps[0].name]
+    reason = drivers["stop_reason"].iloc[-1] if len(drivers) else None
+    return None if pd.isna(reason) else str(reason)
 
 
 def findings(frames: Frames) -> list[str]:
@@ -55,7 +76,8 @@ def findings(frames: Frames) -> list[str]:
     best = comparisons.best_configurations(runs, direction=sweep.direction)
     table = comparisons.optimizers_by_architecture_and_batch_size(runs, direction=sweep.direction)
     return [
-        *_head_to_head(table, comparisons.optimizers(runs)),
+        *pareto_sentences(frames),
+        *_head_to_head(table, comparisons.optimizers(runs), sweep),
         *_best(best, sweep.metric),
         *_batch_sizes(runs),
         *_times(comparisons.cost(runs)),
@@ -65,7 +87,7 @@ def findings(frames: Frames) -> list[str]:
 _STATES = ("finished", "pruned", "failed", "running")
 
 
-def _head_to_head(table: pd.DataFrame, names: list[str]) -> list[str]:
+def _head_to_head(table: pd.DataFrame, names: list[str], sweep: SweepMetadata) -> list[str]:
     if "difference" not in table:
         return []
     pairs = table.dropna(subset=["difference"])
@@ -79,8 +101,11 @@ def _head_to_head(table: pd.DataFrame, names: list[str]) -> list[str]:
         if len(pairs) == 1
         else f"between {_signed(low)} and {_signed(high)} points"
     )
+    setting = "the best setting of each"
+    if len(sweep.objectives) > 1:
+        setting = f"the setting of each that was best in mean {metric_label(sweep.metric)}"
     sentence = (
-        f"With the best setting of each, {first} had the higher mean test accuracy in "
+        f"With {setting}, {first} had the higher mean test accuracy in "
         f"{_share(ahead, len(pairs))} of network and batch size that both finished "
         f"({first} less {second}: {extent})."
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.columns import COLUMNS, CONFIGURATION, COSTS, METRICS
+from analysis.dominance import judged_trials
 from analysis.run_folder import (
     Row,
     RunFolder,
@@ -55,7 +56,7 @@ def load(*folders: Path | str) -> Frames:
     cycles = _cycles(parts)
     runs = _runs(parts, cycles)
     return Frames(
-        trials=_trials(runs),
+        trials=_trials(parts, runs),
         runs=runs,
         cycles=cycles,
         layers=_layers(parts),
@@ -148,10 +149,11 @@ def _runs(parts: list[RunFolder], cycles: pd.DataFrame) -> pd.DataFrame:
     for name in (*COSTS, "n_cycles"):
         whole = COLUMNS["runs"][name][0] == "Int64"
         runs[name] = measured[name].fillna(0).astype("Int64" if whole else "float64")
-    metric_of = {part.metadata.name: part.metadata.metric for part in parts}
-    for sweep, metric in metric_of.items():
-        here = runs["sweep"] == sweep
-        runs.loc[here, "objective"] = runs.loc[here, metric]
+    for sweep in (part.metadata for part in parts):
+        here = runs["sweep"] == sweep.name
+        runs.loc[here, "n_seeds_asked"] = sweep.n_seeds
+        begun = here & (runs["n_cycles"] > 0)
+        runs.loc[begun, "objective"] = runs.loc[begun, sweep.metric].astype("float64")
     runs = pd.concat([runs, options], axis="columns")
     return runs.sort_values(["sweep", "trial", "seed", "run"]).reset_index(drop=True)
 
@@ -212,7 +214,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _trials(runs: pd.DataFrame) -> pd.DataFrame:
+def _trials(parts: list[RunFolder], runs: pd.DataFrame) -> pd.DataFrame:
     identity = ["sweep", "trial"]
     configuration = [*CONFIGURATION, "n_parameters", *option_columns(runs)]
     by_trial = runs.groupby(identity)
@@ -230,6 +232,12 @@ def _trials(runs: pd.DataFrame) -> pd.DataFrame:
         statistics[f"{metric}_mean"] = finished[metric].mean().where(whole)
         statistics[f"{metric}_std"] = finished[metric].std().where(whole)
     trials = trials.join(pd.DataFrame(statistics, index=n_runs.index)).reset_index()
+    trials["is_pareto"] = pd.Series(False, trials.index, dtype="boolean")
+    for sweep in (part.metadata for part in parts):
+        judged = judged_trials(runs[runs["sweep"] == sweep.name], sweep.objectives)
+        best = judged.loc[judged["is_pareto"], "trial"]
+        here = trials["sweep"] == sweep.name
+        trials.loc[here & trials["trial"].isin(best), "is_pareto"] = True
     return trials[[*COLUMNS["trials"], *option_columns(runs)]]
 
 

@@ -7,23 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from analysis.addresses import address_of, without_credentials
+from analysis.objectives import Direction, Objective, objectives_of
 from analysis.places import Place, place_at
 
-Direction = Literal["maximize", "minimize"]
 Row = dict[str, Any]
-
-OBJECTIVE_METRICS = (
-    "validation_accuracy",
-    "validation_loss",
-    "test_accuracy",
-    "test_loss",
-    "training_loss",
-)
 
 
 class UnreadableRunFolder(ValueError):  # noqa: N818  (it names what was wrong, as KeyError does not)
@@ -38,13 +30,36 @@ class SweepMetadata:
     """The sweep's name, made unique among the folders that were loaded together."""
     folder: Path | str
     """Where it lies: a path, or an address without its credentials."""
-    metric: str
-    """The objective: a column of the cycles, taken at a run's last cycle."""
-    direction: Direction
+    objectives: tuple[Objective, ...]
+    """One or more; the first is the one that single choices go by."""
     specification: Mapping[str, Any] = field(default_factory=dict)
     """The resolved sweep file without its provenance; any key may be missing."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """When and how it was started: `started_at`, `command`, `versions`, `machine`."""
+
+    @property
+    def metric(self) -> str:
+        """The metric of the first objective."""
+        return self.objectives[0].metric
+
+    @property
+    def direction(self) -> Direction:
+        """The direction of the first objective."""
+        return self.objectives[0].direction
+
+    @property
+    def n_seeds(self) -> int | None:
+        """Seeds that every trial is to have; None where the sweep file does not say."""
+        seeds = self.specification.get("seeds")
+        if isinstance(seeds, list):  # or a number, as whoever edits the file may write it
+            return len(seeds)
+        return seeds if isinstance(seeds, int) else None
+
+    @property
+    def limits_itself(self) -> bool:
+        """Whether it may end before it has tried all its trials."""
+        stop = self.specification.get("stop")
+        return isinstance(stop, dict) and any(limit is not None for limit in stop.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,8 @@ class RunFolder:
     attempt_rows: tuple[Row, ...] = ()
     """One for each attempt at a run that was cut short; of two for the same, the later one."""
     driver_rows: tuple[Row, ...] = ()
-    """One for each driver of the sweep, the first one first; none in a folder of old."""
+    """One for each driver of the sweep, the first one first; none in a folder of old. With
+    `ended_at`, and `stop_reason` if it then began no further trial, where it had time to say."""
 
 
 def read_run_folder(folder: Path | str) -> RunFolder:
@@ -99,7 +115,7 @@ def read_run_folder(folder: Path | str) -> RunFolder:
         cycle_rows=_latest(cycles, ("run", "cycle")),
         run_rows=_latest(runs, ("run",)),
         attempt_rows=_latest(attempts, ("run", "attempt")),
-        driver_rows=tuple(drivers),
+        driver_rows=_drivers(drivers),
     )
 
 
@@ -118,34 +134,18 @@ def _metadata(place: Place) -> SweepMetadata:
     name = specification.get("name")
     if not isinstance(name, str) or not name:
         raise UnreadableRunFolder(f"'name' must be the sweep's name, got {name!r} ('{path}')")
-    metric, direction = _objective(specification.get("objective"), path)
+    try:
+        objectives = objectives_of(specification.get("objective"))
+    except ValueError as error:
+        raise UnreadableRunFolder(f"{error} ('{path}')") from error
     provenance = specification.pop("provenance", None)
     return SweepMetadata(
         name=name,
         folder=place.shown(),
-        metric=metric,
-        direction=direction,
+        objectives=objectives,
         specification=specification,
         provenance=provenance if isinstance(provenance, dict) else {},
     )
-
-
-def _objective(objective: object, path: Path | str) -> tuple[str, Direction]:
-    if not isinstance(objective, dict):
-        raise UnreadableRunFolder(
-            f"'objective' must have 'metric' and 'direction', got {objective!r} ('{path}')"
-        )
-    metric, direction = objective.get("metric"), objective.get("direction")
-    if metric not in OBJECTIVE_METRICS:
-        raise UnreadableRunFolder(
-            f"'objective.metric' must be one of {', '.join(OBJECTIVE_METRICS)}, "
-            f"got {metric!r} ('{path}')"
-        )
-    if direction not in ("maximize", "minimize"):
-        raise UnreadableRunFolder(
-            f"'objective.direction' must be maximize or minimize, got {direction!r} ('{path}')"
-        )
-    return metric, direction
 
 
 def _parts(names: list[str], log: str) -> list[str]:
@@ -212,6 +212,19 @@ def _json(line: bytes) -> tuple[Any] | None:
 def _latest(rows: list[Row], identity: tuple[str, ...]) -> tuple[Row, ...]:
     """One row for each identity: a cycle that was trained again after a kill counts once."""
     return tuple({tuple(row[name] for name in identity): row for row in rows}.values())
+
+
+def _drivers(rows: list[Row]) -> tuple[Row, ...]:
+    """The rows of the drivers' beginnings, with what those of their ends say."""
+    drivers: list[Row] = []
+    for row in rows:
+        if "started_at" in row or "ended_at" not in row:
+            drivers.append(row)
+            continue
+        own = (driver for driver in reversed(drivers) if driver.get("pid") == row.get("pid"))
+        if (driver := next(own, None)) is not None:
+            driver |= {name: row.get(name) for name in ("ended_at", "stop_reason")}
+    return tuple(drivers)
 
 
 def _content(place: Place, name: str) -> bytes | None:

@@ -7,7 +7,7 @@ import pandas as pd
 from analysis import comparisons
 from analysis.attempts import interruptions
 from analysis.frames import Frames, option_columns
-from analysis.run_folder import Direction
+from analysis.objectives import Direction
 from analysis.tables import Column, Table
 from analysis.wording import dimension_label, format_number, listed, metric_label, optimizer_label
 

@@ -17,6 +17,12 @@ _DIMENSIONS = {
     "optimizer": "optimiser",
 }
 
+_COSTS = {
+    "training_s": "training time",
+    "n_images_passed": "images passed",
+    "n_visited": "weight visits",
+}
+
 
 def optimizer_label(name: str) -> str:
     """`rso` as RSO; a user's own class as it is."""
@@ -29,8 +35,8 @@ def dimension_label(name: str) -> str:
 
 
 def metric_label(metric: str) -> str:
-    """`validation_accuracy` as validation accuracy."""
-    return metric.replace("_", " ")
+    """`validation_accuracy` as validation accuracy, `training_s` as training time."""
+    return _COSTS.get(metric, metric.replace("_", " "))
 
 
 def setting_text(values: Mapping[Any, Any], names: Iterable[str]) -> str:

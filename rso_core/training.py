@@ -13,7 +13,7 @@ from torch import nn
 
 from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
-from rso_core.errors import TrainingDiverged, reason
+from rso_core.errors import InvalidInput, TrainingDiverged, reason
 from rso_core.networks import build_network, check_network
 from rso_core.optimizers import Optimizer, ProgressCallback, optimizer_class
 from rso_core.records import CycleOutcome, CycleRecord, LayerRecord
@@ -53,6 +53,13 @@ class Training:
     process and however often the run was interrupted. The caller's thread count and global
     random state are left as they were.
 
+    The state of a training with fewer cycles is gone on from as well, up to the new number. The
+    numbers are then those of a training that was given that number from the start, to the last
+    bit, unless a schedule stretches over all cycles (RSO's `annealing` other than `none` with a
+    `final_fraction` of less than 1, the gradient methods' `schedule: cosine`). Such a schedule
+    follows the new number from there on: what is left takes the values that it would take in a
+    training with so many cycles, so that sigma and the learning rate rise again.
+
     Example:
         >>> training = Training(configuration, data, seed=0)
         >>> for record in training:
@@ -67,14 +74,15 @@ class Training:
         n_threads: threads that torch and the engine may use.
         device: where to train: `cpu`, or a torch device such as `cuda`.
         on_progress: called a few times a second; what it raises ends the run.
-        state: of a training with the same arguments, from `state_dict`.
+        state: of a training with the same arguments or with fewer cycles, from `state_dict`.
 
     Attributes:
         records: of all cycles that are over, those before the state included.
 
     Raises:
-        InvalidInput: a batch larger than the data, or a network that does not fit it.
-        UnusableState: the state is of another training.
+        InvalidInput: a batch larger than the data, a network that does not fit it, or, while it
+            trains, an own optimiser that ends too early.
+        UnusableState: the state is of another training, or of one with more cycles.
         TrainingDiverged: while it trains: a loss that is not finite.
     """
 
@@ -116,7 +124,9 @@ class Training:
         for cycle in range(len(self.records) + 1, self._configuration.cycles + 1):
             # a generator shares its thread with the caller, so its state is set up for each step
             with own_torch_state(self._n_threads, self._seed * 1_000_003 + cycle, self._device):
-                outcome = next(outcomes)
+                outcome = next(outcomes, None)
+                if outcome is None:
+                    raise InvalidInput(self._early_end(cycle))
                 record = _evaluated(outcome, self._optimizer, self._data)
             _check_finite(record)
             self.records.append(record)
@@ -131,6 +141,7 @@ class Training:
         """
         return {
             **self._identity(),
+            "cycles": self._configuration.cycles,
             "records": [asdict(record) for record in self.records],
             "optimizer": self._optimizer.state_dict(),
         }
@@ -143,7 +154,6 @@ class Training:
         return {
             "format": FORMAT,
             "seed": self._seed,
-            "cycles": self._configuration.cycles,
             "configuration": self._configuration.values(),
             "n_training_images": len(self._data.train_targets),
         }
@@ -152,11 +162,24 @@ class Training:
         for name, own in self._identity().items():
             if state.get(name) != own:
                 raise UnusableState(f"its '{name}' is {state.get(name)!r}, not {own!r}")
+        cycles, most = state.get("cycles"), self._configuration.cycles
+        if not isinstance(cycles, int) or cycles > most:
+            raise UnusableState(f"its 'cycles' is {cycles!r}, not {most} or fewer")
         try:
             self._optimizer.load_state_dict(state["optimizer"])
             self.records = [_record(fields) for fields in state["records"]]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # a user's optimiser may raise anything
             raise UnusableState(reason(error)) from error
+        if len(self.records) > cycles:
+            raise UnusableState(f"it has records of {len(self.records)} cycles, not {cycles}")
+
+    def _early_end(self, cycle: int) -> str:
+        return (
+            "'optimizer' must yield an outcome for every cycle, but "
+            f"{self._configuration.optimizer} ended before cycle {cycle} of "
+            f"{self._configuration.cycles}; its state must not bring back the number of cycles, "
+            "which may have grown since"
+        )
 
 
 def _record(state: Mapping[str, Any]) -> CycleRecord:

@@ -302,6 +302,41 @@ def status(folder: _Folder) -> None:
     print("\n".join(lines))
 
 
+@app.command(epilog="Example:  rso-sweep dashboard runs/quickstart --port 8081")
+def dashboard(
+    folder: _Folder,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To listen on; 0 for any that is free.")
+    ] = 8080,
+    host: Annotated[
+        str,
+        typer.Option(help="To listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for all."),
+    ] = "127.0.0.1",
+    opens_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Whether a browser is shown the study.")
+    ] = False,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of the study's database or proxy; without it, the one of the sweep file.",
+        ),
+    ] = None,
+) -> None:
+    """Watch a sweep, running or ended, in optuna-dashboard; it cannot change anything."""
+    from sweeps.dashboard_command import serve_dashboard
+
+    console = _progress_console()
+    serve_dashboard(
+        folder,
+        host,
+        port,
+        storage=storage,
+        opens_browser=opens_browser,
+        say=lambda line: console.print(line, markup=False, soft_wrap=True),
+    )
+
+
 @app.command(epilog="Example:  rso-sweep presets")
 def presets() -> None:
     """List the sweep files that come with the project."""

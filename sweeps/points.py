@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-import optuna
 
 from rso_core.configuration import Configuration, Scalar
 from rso_core.errors import InvalidInput
+from sweeps.random_trial import RandomTrial
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
 
@@ -116,7 +116,7 @@ def draws(
     """
     part = space.at(given) if given else space
     for attempt in itertools.count():
-        yield part.suggest(_random_study(sampler_seed(spec, number, attempt)).ask())
+        yield part.suggest(RandomTrial(sampler_seed(spec, number, attempt)))
 
 
 def allowed_draw(spec: SweepSpec, number: int) -> Point:
@@ -144,8 +144,8 @@ def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configur
         n = spec.n_trials()
         points = itertools.islice(spec.space.grid(), 0, n, math.ceil(n / at_most))
     else:
-        study = _random_study(spec.seed)
-        drawn = (spec.space.suggest(study.ask()) for _ in range(10 * at_most))
+        trial = RandomTrial(spec.seed)
+        drawn = (spec.space.suggest(trial) for _ in range(10 * at_most))
         points = itertools.islice(filter(spec.space.is_allowed, drawn), at_most)
     found = []
     for point in points:
@@ -189,11 +189,6 @@ def _drawn(
         f"'constraints' must leave something to draw, but none of {MOST_DRAWS} random points for "
         f"trial {number} is allowed; loosen them, or choose sampler 'grid'"
     )
-
-
-def _random_study(seed: int) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
 
 
 _Row = tuple[tuple[str, ...], tuple[Scalar, ...]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
 from rso_core.configuration import Scalar
-from rso_core.records import CycleRecord
+from rso_core.records import CycleRecord, LayerRecord
 from sweeps.objectives import Values, values_after_cycle
 from sweeps.runs import START, Position, Run, RunEnded, RunState, now, run_name
 from sweeps.space import MAIN_DIMENSIONS
@@ -138,7 +138,17 @@ def _check(row: Row, **kinds: type) -> None:
 
 def cycle_row(run: Run, record: CycleRecord) -> Row:
     """The row of a cycle."""
-    return {"trial": run.trial, "run": run.name, "seed": run.seed, **asdict(record)}
+    # not `asdict`, which copies all that it finds
+    figures = {name: getattr(record, name) for name in _FIGURES}
+    figures["layers"] = [
+        {name: getattr(layer, name) for name in _LAYER_FIGURES} for layer in record.layers
+    ]
+    return {"trial": run.trial, "run": run.name, "seed": run.seed, **figures}
+
+
+_FIGURES, _LAYER_FIGURES = (
+    tuple(member.name for member in fields(kind)) for kind in (CycleRecord, LayerRecord)
+)
 
 
 def run_row(
@@ -234,7 +244,10 @@ def attempt_row(run: Run, attempt: CutAttempt) -> Row:
 
 def encoded(row: Row) -> bytes:
     """A row as a line of a log; JSON has no NaN and no infinity: they become null."""
-    return json.dumps(_finite(row), allow_nan=False).encode()
+    try:
+        return json.dumps(row, allow_nan=False).encode()
+    except ValueError:  # there is one in it
+        return json.dumps(_finite(row), allow_nan=False).encode()
 
 
 def _finite(value: Any) -> Any:

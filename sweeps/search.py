@@ -151,9 +151,12 @@ class Search:
             point = recorded.get(self._n_trials) or self._points.get(self.n_asked)
             if point is None and self._points.n_points is not None:
                 return None
-            trial = self._sampled() if point is None else self._created(point)
+            if point is None:
+                trial, point = self._sampled()
+            else:
+                trial = self._created(point)
             self.n_asked += 1
-            return self._usable(trial, {})
+            return self._usable(trial, point, {})
 
     def is_torn(self, frozen: FrozenTrial) -> bool:
         """Whether the study has lost values of a trial that was asked for."""
@@ -194,7 +197,7 @@ class Search:
                 reject(self._study, trial)
                 self.n_asked -= 1
                 return None
-            return self._usable(trial, frozen.intermediate_values)
+            return self._usable(trial, values, frozen.intermediate_values)
 
     def report(self, number: int, value: float, step: int) -> None:
         """Reports the objective after a step: a cycle, or a seed if the pruner compares seeds."""
@@ -231,16 +234,18 @@ class Search:
         with storage_errors():
             self._store.flush()
 
-    def _sampled(self) -> optuna.Trial:
+    def _sampled(self) -> tuple[optuna.Trial, Point]:
         """A trial whose point the sampler chooses; a random one if it keeps to forbidden ones."""
         for _ in range(_MOST_REJECTED):
             with self._sampling(self._n_trials):
                 trial = self._study.ask()
                 self._n_trials += 1
-                if self._spec.space.is_allowed(self._spec.space.suggest(trial)):
-                    return trial
+                values = self._spec.space.suggest(trial)
+                if self._spec.space.is_allowed(values):
+                    return trial, values
                 reject(self._study, trial)
-        return self._created(allowed_draw(self._spec, self._n_trials))
+        values = allowed_draw(self._spec, self._n_trials)
+        return self._created(values), values
 
     def _created(self, point: Point) -> optuna.Trial:
         trial_id = create_trial_of(self._store, self._study_id, self._spec.space, point)
@@ -260,8 +265,9 @@ class Search:
             self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
         )
 
-    def _usable(self, trial: optuna.Trial, reported: Mapping[int, float]) -> Trial:
-        values = self._spec.space.suggest(trial)
+    def _usable(
+        self, trial: optuna.Trial, values: Point, reported: Mapping[int, float]
+    ) -> Trial:
         try:
             usable = self._configured(trial.number, values, None, reported)
         except UnusableTrial:

@@ -20,7 +20,7 @@ from rso_core.datasets import Dataset
 from rso_core.errors import reason
 from rso_core.optimizers import ProgressCallback
 from rso_core.records import CycleRecord, Progress
-from rso_core.training import Training, UnusableState
+from rso_core.training import Training
 from sweeps.runs import (
     CycleEnded,
     Run,
@@ -33,8 +33,8 @@ from sweeps.runs import (
     RunSuspended,
     now,
 )
-from sweeps.storage.checkpoints import CheckpointFolder, UnusableCheckpoint, position
-from sweeps.storage.places import StorageFailed
+from sweeps.starting_states import StartingStates, storage_fault
+from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.redaction import redacted
 
 _CYCLE_WORTH_S = 1.0
@@ -114,7 +114,7 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self, run: Run) -> None:
-        """Begins to train, from the run's checkpoint if it has one; returns at once.
+        """Begins to train, from the run's kept state if it has one; returns at once.
 
         The run before must have ended.
         """
@@ -170,7 +170,7 @@ class Worker:
             attempt.save_if_due(training)
 
         try:
-            training = attempt.training(
+            training = attempt.states.begin(
                 lambda state: self._training(
                     run.configuration,
                     self._data,
@@ -188,7 +188,7 @@ class Worker:
                 if record.cycle < run.configuration.cycles:
                     obey(training)
                     attempt.save_if_due(training, _CYCLE_WORTH_S)
-            attempt.keep_weights(training)
+            attempt.keep_final(training)
         except _Suspended:
             self._events.put(RunSuspended(run.name))
             return
@@ -210,10 +210,13 @@ class Worker:
 
 
 class _Attempt:
-    """One attempt at a run: from which state it begins, and when it writes the next.
+    """One attempt at a run: from which state it begins, when it writes the next, what it leaves.
 
-    A checkpoint that cannot be read or written costs time, should the run have to be resumed; it
+    A state that cannot be read or written costs time, should the run have to be gone on with; it
     never ends the run.
+
+    Attributes:
+        states: from which it can begin.
     """
 
     def __init__(
@@ -225,29 +228,20 @@ class _Attempt:
         self._run = run
         self._checkpoints = checkpoints
         self._tell = tell
-        self._state = self._read()
+        self.states = StartingStates(run.name, self._readable(), self._notice)
         self._saved_at = time.monotonic()
         self._has_failed = False
 
     def begin(self, n_threads: int) -> RunBegan:
         began = RunBegan(
             run=self._run.name,
-            resumed_from=position(self._state),
+            resumed_from=self.states.position,
             host=platform.node(),
             n_threads=n_threads,
             started_at=now(),
         )
         self._tell(began)
         return began
-
-    def training(self, build: Callable[[dict[str, object] | None], RunTraining]) -> RunTraining:
-        """The training from the checkpoint, or from the start if that is none of this run."""
-        state, self._state = self._state, None
-        try:
-            return build(state)
-        except UnusableState as error:
-            self._notice(f"its checkpoint cannot be used ({error}); it begins anew")
-            return build(None)
 
     def save_if_due(self, training: RunTraining, worth_s: float = math.inf) -> None:
         """Writes a checkpoint if the last one is older than the sweep asks, or than `worth_s`."""
@@ -262,32 +256,37 @@ class _Attempt:
         try:
             self._checkpoints.write(self._run.name, training.state_dict())
         except Exception as error:  # a user's optimiser may have a state that cannot be saved
-            self._notice_once(f"its checkpoint cannot be written: {_line(error)}")
+            self._notice_once(f"its checkpoint cannot be written: {storage_fault(error)}")
         self._saved_at = time.monotonic()
 
-    def keep_weights(self, training: RunTraining) -> None:
+    def keep_final(self, training: RunTraining) -> None:
+        """Leaves the weights, and the state from which the run can be given more cycles."""
         if self._checkpoints is None or not self._checkpoints.keep_final_weights:
             return
         try:
             self._checkpoints.write_weights(self._run.name, training.weights())
         except Exception as error:
-            self._notice(f"its weights cannot be kept: {_line(error)}")
+            self._notice(f"its weights cannot be kept: {storage_fault(error)}")
+        try:
+            self._checkpoints.write_final(self._run.name, training.state_dict())
+        except Exception as error:
+            self._notice(f"its final state cannot be kept: {storage_fault(error)}")
 
-    def _read(self) -> dict[str, object] | None:
+    def _readable(self) -> CheckpointFolder | None:
+        """The folder, if it can be seen; none is written to if it is on no shared disk."""
         if self._checkpoints is None:
             return None
         try:
             if self._checkpoints.is_reachable():
-                return self._checkpoints.read(self._run.name)
-            self._checkpoints = None
-            self._notice(
-                f"the run folder is not to be seen from {platform.node()}: no checkpoint is "
-                "written there; name a shared folder or an address such as s3://bucket/folder"
-            )
-        except UnusableCheckpoint as error:
-            self._notice(f"its checkpoint is damaged ({error}); it begins anew")
+                return self._checkpoints
         except Exception as error:  # whatever it is, the run can begin
-            self._notice(f"its checkpoint cannot be read: {_line(error)}; it begins anew")
+            self._notice(f"its checkpoint cannot be read: {storage_fault(error)}; it begins anew")
+            return None
+        self._checkpoints = None
+        self._notice(
+            f"the run folder is not to be seen from {platform.node()}: no checkpoint is "
+            "written there; name a shared folder or an address such as s3://bucket/folder"
+        )
         return None
 
     def _notice_once(self, text: str) -> None:
@@ -298,10 +297,6 @@ class _Attempt:
 
     def _notice(self, text: str) -> None:
         self._tell(RunNoticed(self._run.name, text))
-
-
-def _line(error: Exception) -> str:
-    return redacted(str(error) if isinstance(error, StorageFailed) else reason(error))
 
 
 class _Stopped(Exception):  # noqa: N818  (a signal, not an error)

@@ -58,9 +58,11 @@ class Optimizer(Protocol):
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over the state of an optimiser with the same arguments; before `run`.
+        """Takes over the state of an optimiser with the same arguments or fewer cycles.
 
-        `run` then goes on where that one was: with the cycle that it was in, or the next.
+        Before `run`, which then goes on where that one was, with the cycle that it was in or the
+        next, up to the number of cycles that this one was made with; a schedule over the cycles
+        follows that number from there on. What this raises marks the state as unusable.
         """
         ...
 

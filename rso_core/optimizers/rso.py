@@ -117,7 +117,7 @@ class RSO:
         return self._resumable
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Optimizer.load_state_dict`."""
+        """See `Optimizer.load_state_dict`; a cycle that has begun keeps its sigma."""
         self._model.load_state_dict(state["model"])
         self._generator.set_state(state["generator"])
         self._batches.load_state_dict(state["batches"])
@@ -153,9 +153,10 @@ class RSO:
         cycle = self._cycle
         started = time.perf_counter() - cycle.seconds
         options = self._options
-        factor = options.perturbation_std * annealing_factor(
-            options.annealing, options.final_fraction, cycle.number, self._cycles
-        )
+        if cycle.factor is None:
+            cycle.factor = options.perturbation_std * annealing_factor(
+                options.annealing, options.final_fraction, cycle.number, self._cycles
+            )
         n_total = sum(layer.n_weights for layer in self._layers)
         progress = _ProgressClock(cycle, n_total, self._on_progress)
         if cycle.n_visited == 0:
@@ -163,7 +164,7 @@ class RSO:
         else:  # a network may draw random numbers
             set_random_state(self._resumable["random"])
         for layer in self._layers[len(cycle.records) :]:
-            self._visit_layer(layer, layer.sigma * factor, progress, started)
+            self._visit_layer(layer, layer.sigma * cycle.factor, progress, started)
         return CycleOutcome(
             cycle=cycle.number,
             training_loss=cycle.loss_sum / cycle.n_visited,
@@ -218,6 +219,8 @@ class _Cycle:
     """Of these."""
     seconds: float = 0.0
     """That it took until it was last resumable."""
+    factor: float | None = None
+    """On sigma, from its first visit on: whoever goes on may have more cycles to anneal over."""
 
     @property
     def n_visited(self) -> int:

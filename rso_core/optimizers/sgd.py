@@ -106,6 +106,7 @@ class _GradientDescent(ABC):
         initialise_(model, options.initialisation, generator)
         self._optimizer = self._torch_optimizer(options)
         n_batches = -(-len(targets) // batch_size)
+        self._n_steps = n_batches * cycles
         self._scheduler = _scheduler(self._optimizer, options, n_batches, cycles)
         self._epoch = _Epoch(1, generator.get_state())
         self._random: Mapping[str, torch.Tensor] | None = None
@@ -139,10 +140,15 @@ class _GradientDescent(ABC):
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Optimizer.load_state_dict`."""
+        """See `Optimizer.load_state_dict`; a cosine follows this one's cycles from the next step.
+
+        Its learning rate is then that of a cosine over all of them.
+        """
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
+        if isinstance(self._scheduler, lr_scheduler.CosineAnnealingLR):
+            _stretch_(self._scheduler, self._n_steps)
         self._epoch = _Epoch(**state["epoch"])
         self._random = state["random"]
 
@@ -254,3 +260,13 @@ def _scheduler(
             optimizer, step_size=n_batches * options.step_cycles, gamma=options.step_factor
         )
     return lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+
+
+def _stretch_(cosine: lr_scheduler.CosineAnnealingLR, n_steps: int) -> None:
+    """Makes it one over so many steps, if it is one over fewer."""
+    if n_steps == cosine.T_max:
+        return  # torch's rate comes from the one before, and differs from this in the last bits
+    cosine.T_max = n_steps
+    factor = (1 + math.cos(math.pi * cosine.last_epoch / n_steps)) / 2
+    for group, rate in zip(cosine.optimizer.param_groups, cosine.base_lrs, strict=True):
+        group["lr"] = rate * factor

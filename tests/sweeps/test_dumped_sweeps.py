@@ -182,8 +182,8 @@ space:
   optimizer: {value: sgd}
   schedule: [cosine, constant]
   learning_rate: {low: 0.1, high: 0.4, step: 0.1, when: {schedule: [cosine, constant]}}
-  nesterov: {choices: [true, false], when: {schedule: cosine, batch_size: {not: 1024}}}
-  momentum: {value: 0.9, when: {nesterov: true, learning_rate: {at_least: 0.1, at_most: 0.3}}}
+  momentum: {value: 0.9, when: {learning_rate: {at_least: 0.1, at_most: 0.3}}}
+  nesterov: {choices: [true, false], when: {momentum: 0.9, batch_size: {not: 1024}}}
 constraints:
 - require: {batch_size: {at_most: 1024}}
 - {when: {architecture: two_conv}, require: {batch_size: 256, learning_rate: {not: [0.1, 0.2]}}}
@@ -194,7 +194,7 @@ first:
 OWN = """\
 sampler:
   name: optuna.samplers:TPESampler
-  options: {n_startup_trials: 3, weights: null, multivariate: false}
+  options: {n_startup_trials: 3, n_ei_candidates: 9, group: false}
 pruner: {name: optuna.pruners:PercentilePruner, options: {percentile: 30.0}}
 trials: 7
 warm_start: runs/earlier

@@ -13,6 +13,11 @@ _KEYS = (
     "valid: budget, checkpoints, constraints, data, first, limits, name, objective, output, "
     "pruner, repetitions, resources, sampler, seed, seeds, space, stop, study, trials, warm_start"
 )
+_SAMPLERS = "grid, random, tpe, gp, cmaes, nsga2, nsga3, qmc, brute_force or module:Class"
+_PRUNERS = (
+    "none, median, percentile, successive_halving, hyperband, threshold, patient, wilcoxon "
+    "or module:Class"
+)
 _NAME = "must be 1 to 100 letters, digits, '-', '_' and '.', since a folder is named after it"
 
 # what stands in a file, and what is said about it
@@ -127,12 +132,12 @@ BAD_VALUES = [
         "'seeds' must be a number of seeds from 1 to 10000 or a list of seeds, got 0",
     ),
     ("trials=0", "'trials' must be an integer of at least 1 or null, got 0"),
-    ("sampler=gird", "'sampler' must be grid, random or tpe, got 'gird'; did you mean 'grid'?"),
+    ("sampler=gird", f"'sampler' must be {_SAMPLERS}, got 'gird'; did you mean 'grid'?"),
     (
         "sampler=random",
         "'trials' is missing; sampler 'random' needs a number of trials, an integer of at least 1",
     ),
-    ("pruner=medain", "'pruner' must be none or median, got 'medain'; did you mean 'median'?"),
+    ("pruner=medain", f"'pruner' must be {_PRUNERS}, got 'medain'; did you mean 'median'?"),
     (
         "objective.direction=up",
         "'objective.direction' must be maximize or minimize, got 'up'",
