@@ -29,7 +29,10 @@ def pareto_sentences(frames: Frames) -> list[str]:
     aims = listed([f"{o.superlative} {metric_label(o.metric)}" for o in objectives])
     if len(judged) == 1:
         trial = chosen["trial"].iloc[0]
-        return [f"Only trial {trial} ran to its end, so nothing is to be weighed up: {aims}."]
+        names = listed([metric_label(objective.metric) for objective in objectives])
+        return [
+            f"Only trial {trial} ran to its end: there is nothing to weigh its {names} against."
+        ]
     values = chosen[[f"{o.metric}_mean" for o in objectives]].drop_duplicates()
     if len(values) == 1:
         figures = _figures(chosen.iloc[0], objectives)
@@ -39,7 +42,7 @@ def pareto_sentences(frames: Frames) -> list[str]:
         ]
     return [
         f"{len(chosen):,} of the {len(judged):,} trials that ran to their end are in the Pareto "
-        f"set of {aims}: none of the others is as good as one of these in all of that.",
+        f"set of {aims}: none of the others is as good as any of these in all of them at once.",
         *(_end(chosen, objective, objectives) for objective in objectives),
     ]
 

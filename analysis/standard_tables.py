@@ -7,7 +7,8 @@ import pandas as pd
 from analysis import comparisons
 from analysis.attempts import interruptions
 from analysis.frames import Frames, option_columns
-from analysis.objectives import Direction
+from analysis.objectives import Direction, Objective
+from analysis.pareto_table import objective_column, pareto_table
 from analysis.tables import Column, Table
 from analysis.wording import dimension_label, format_number, listed, metric_label, optimizer_label
 
@@ -24,17 +25,21 @@ _PRUNED = (
 
 
 def standard_tables(frames: Frames) -> tuple[Table, ...]:
-    """The tables that the records support, the main comparison first.
+    """The tables that the records support, the main comparison first, then the Pareto set.
+
+    The Pareto set is for several objectives; a single choice goes by the first of them.
 
     With several sweeps every table has a row for each of them; a choice of the best setting goes
     by the objective's direction of the first sweep.
     """
     runs, (sweep, *_) = frames.runs, frames.sweeps
     direction, metric = sweep.direction, sweep.metric
+    is_one_of_several = len(sweep.objectives) > 1
     tables = [
         _main(runs, direction, metric),
+        pareto_table(frames) if is_one_of_several else None,
         _settings(runs, direction, metric),
-        _best(runs, direction, metric),
+        _best(runs, sweep.objectives[0], is_one_of_several),
         *(_effect(runs, dimension) for dimension in comparisons.varied(runs)),
         _cost(runs),
         _failures(runs),
@@ -107,13 +112,16 @@ def _settings(runs: pd.DataFrame, direction: Direction, metric: str) -> Table | 
     )
 
 
-def _best(runs: pd.DataFrame, direction: Direction, metric: str) -> Table:
-    options = _in_setting(runs)
-    frame = comparisons.best_configurations(runs, direction=direction)
-    objective = Column(metric_label(metric).capitalize(), "number", ("objective_mean",))
+def _best(runs: pd.DataFrame, objective: Objective, is_one_of_several: bool) -> Table:
+    options, metric = _in_setting(runs), objective.metric
+    frame = comparisons.best_configurations(runs, direction=objective.direction)
+    # the frame has the objective under that name, whatever it is
+    kind = objective_column(objective)
+    shown = Column(kind.header, kind.kind, ("objective_mean",))
     return Table(
         name="best_configurations",
-        title="The best configuration of each optimiser",
+        title="The best configuration of each optimiser"
+        + (f" by {metric_label(metric)} alone" if is_one_of_several else ""),
         caption=f"Of the candidates that finished, the one with the best mean "
         f"{metric_label(metric)}. {_OVER_SEEDS}.",
         frame=frame,
@@ -122,7 +130,7 @@ def _best(runs: pd.DataFrame, direction: Direction, metric: str) -> Table:
             _NETWORK,
             _BATCH,
             *((Column("Setting", "setting", tuple(options)),) if options else ()),
-            *(() if metric.endswith("accuracy") else (objective,)),
+            *(() if metric in comparisons.METRICS else (shown,)),
             _accuracy("Validation %", "validation_accuracy"),
             _accuracy("Test %", "test_accuracy"),
             Column("Seeds", "number", ("n_seeds",)),

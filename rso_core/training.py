@@ -58,7 +58,7 @@ class Training:
     bit, unless a schedule stretches over all cycles (RSO's `annealing` other than `none` with a
     `final_fraction` of less than 1, the gradient methods' `schedule: cosine`). Such a schedule
     follows the new number from there on: what is left takes the values that it would take in a
-    training with so many cycles, so that sigma and the learning rate rise again.
+    training with so many cycles, so that sigma or the learning rate may rise again.
 
     Example:
         >>> training = Training(configuration, data, seed=0)

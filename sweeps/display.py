@@ -15,6 +15,7 @@ from rso_core.records import CycleRecord
 from sweeps.durations import duration
 from sweeps.progress import RunningRun, SweepProgress
 from sweeps.runs import Run, RunEnded
+from sweeps.spec import Objective
 from sweeps.storage.redaction import redacted
 
 _MOST_RUNS_SHOWN = 16
@@ -148,12 +149,38 @@ def _summary(progress: SweepProgress) -> Text:
     left = progress.left_s()
     if left is not None:
         line.append(f", about {duration(left)} left")
+    line.append(_best(progress), "green")
+    if progress.stop_reason is not None:
+        line.append(f" · no further trial: {redacted(progress.stop_reason)}", "yellow")
+    return line
+
+
+def _best(progress: SweepProgress) -> str:
+    """The best trial, or the best in each of several objectives."""
+    if not progress.pareto:
+        return ""
     if progress.best is not None:
         best = progress.best
-        metric = progress.objective.metric
-        value = f"{best.value:.2%}" if metric.endswith("accuracy") else f"{best.value:.4f}"
-        line.append(f" · best {metric.replace('_', ' ')} {value} (trial {best.trial})", "green")
-    return line
+        return f" · best {_value(progress.objectives[0], best.value)} (trial {best.trial})"
+    n_trials = len(progress.pareto)
+    ends = []
+    for index, objective in enumerate(progress.objectives):
+        choose = max if objective.direction == "maximize" else min
+        end = choose(progress.pareto, key=lambda best: best.values[index])
+        ends.append(f"{_value(objective, end.values[index])} (trial {end.trial})")
+    trials = "1 trial" if n_trials == 1 else f"{n_trials} trials"
+    return f" · Pareto set of {trials}: {', '.join(ends)}"
+
+
+def _value(objective: Objective, value: float) -> str:
+    metric = objective.metric
+    if metric.endswith("accuracy"):
+        shown = f"{value:.2%}"
+    elif metric.startswith("n_"):
+        shown = f"{value:,.0f}"
+    else:
+        shown = duration(value) if metric.endswith("_s") and value >= 60 else f"{value:.4g}"
+    return f"{metric.removeprefix('n_').removesuffix('_s').replace('_', ' ')} {shown}"
 
 
 def _view(progress: SweepProgress) -> RenderableType:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import (
     BaseModel,
@@ -22,14 +22,30 @@ from sweeps.conditions import Accepted, Bounds, Condition
 from sweeps.scalars import Number, ScalarValue, ScalarValues, exact, is_number
 from sweeps.scalars import constraint_fault as constraint_fault  # others take it from here
 
-if TYPE_CHECKING:
-    import optuna
-
-
 _When = Annotated[
     Condition | None,
     Field(description="What other dimensions must be for this one to exist; null: nothing"),
 ]
+
+
+class Suggesting(Protocol):
+    """An optuna trial, or what stands in for one: chooses values when it is asked for them."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """One of the choices."""
+        ...
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """An integer from low to high."""
+        ...
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number from low to high."""
+        ...
 
 
 class _WrittenOut(BaseModel):
@@ -72,7 +88,7 @@ class Fixed(_WrittenOut):
     value: ScalarValue = Field(description="The value")
     when: _When = None
 
-    def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
+    def suggest(self, name: str, trial: Suggesting) -> Scalar:
         """The value; the trial is not asked."""
         return self.value
 
@@ -91,7 +107,7 @@ class Choices(_WrittenOut):
     choices: ScalarValues = Field(description="The values to choose from", min_length=1)
     when: _When = None
 
-    def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
+    def suggest(self, name: str, trial: Suggesting) -> Scalar:
         """One of the values, chosen by the trial."""
         value: Scalar = trial.suggest_categorical(name, self.choices)
         return value
@@ -146,7 +162,7 @@ class Range(BaseModel):
         """Whether its values are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def suggest(self, name: str, trial: optuna.trial.BaseTrial) -> Scalar:
+    def suggest(self, name: str, trial: Suggesting) -> Scalar:
         """A number of the range, chosen by the trial."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             step = 1 if self.step is None else int(self.step)

@@ -32,6 +32,8 @@ from sweeps.work import WorkCounter
 
 _POLL_S = 0.25
 """The longest wait between two refreshes of the display."""
+_SLOTS_FOR_ONE_AHEAD = 8
+"""Actors for each run that is kept ready though its sampler would learn from one more result."""
 _SUSPEND_S = 30.0
 """How long runs may take to write their checkpoints once the sweep is to stop."""
 
@@ -164,14 +166,22 @@ class Driver:
 
         All that was asked and told since the last time is durable when this returns.
         """
-        sampler, stop_rule = self._spec.sampler, self._trials.stop_rule
-        n_ahead = self._executor.n_slots if sampler.asks_ahead and not stop_rule.may_stop else 0
-        n_wanted = self._executor.n_free + n_ahead
+        n_wanted = self._executor.n_free + self._n_ahead()
         waiting = self._trials.waiting
         while len(waiting) < n_wanted and self._is_to_ask:
             if not self._trials.ask(self._display.trial_refused):
                 break
         self._search.flush()
+
+    def _n_ahead(self) -> int:
+        """Runs that are to be ready for actors that are not free yet."""
+        n_slots = self._executor.n_slots
+        if self._trials.stop_rule.may_stop:  # the last result may be the one that stops the sweep
+            return 0
+        if self._spec.sampler.asks_ahead:
+            return n_slots
+        # many actors are asked for side by side anyway: one result more or less is not missed
+        return n_slots // _SLOTS_FOR_ONE_AHEAD
 
     def _start_waiting(self) -> None:
         """Starts runs, whose trials are all durable, as long as there is room."""
@@ -184,6 +194,7 @@ class Driver:
 
     def _take(self, events: Sequence[RunEvent]) -> None:
         """Writes what the events say, and then acts on it."""
+        advanced: dict[int, OpenTrial] = {}
         for event in self._written(events):
             running = self.progress.running[event.run]
             run, trial = running.run, self._trials.of(running.run)
@@ -196,19 +207,21 @@ class Driver:
             elif isinstance(event, CycleEnded):
                 running.last = event.record
                 running.training_s += event.record.training_s + event.record.evaluation_s
-                self._report(trial)
+                advanced[run.trial] = trial
             elif isinstance(event, RunEnded):
                 self._display.run_ended(run, event, running.last)
                 self.progress.run_ended(run, running.training_s)
                 self._attempts.ended(run.name)
                 self._checkpoints.delete(run.name)
-                self._report(trial)
+                advanced[run.trial] = trial
             else:
                 if isinstance(event, RunInterrupted):
                     self._display.run_noticed(run, f"{event.reason}; it goes on elsewhere")
                 self.progress.run_left(run)
                 self._attempts.ended(run.name)
                 self._trials.waiting.appendleft(run)
+        for trial in advanced.values():
+            self._report(trial)
         self._trials.settle()
 
     def _report(self, trial: OpenTrial) -> None:

@@ -22,11 +22,12 @@ _CONNECT_S = 5.0
 """How long a cluster may take to answer."""
 
 
-def connect(address: str | None) -> None:
+def connect(address: str | None, n_cpus: int | None = None) -> None:
     """Starts Ray on this machine, where nobody else can reach it, or joins a cluster.
 
     Args:
-        address: of a cluster; None starts one.
+        address: of a cluster, which this process may be in already; None starts one.
+        n_cpus: logical CPUs of one that is started; None for as many as there are.
 
     Raises:
         InvalidInput: no such cluster, or it wants a token that is not there.
@@ -34,12 +35,14 @@ def connect(address: str | None) -> None:
     # no reports to Ray's makers, and no warning about a setting that this program does not use
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is not None and address == _joined():
+        return
     _check_reachable(address)
     _check_token(address)
     try:
         if address is None:
             with _on_loopback():
-                _init("local", include_dashboard=False)
+                _init("local", include_dashboard=False, num_cpus=n_cpus)
         else:
             _init(address, include_dashboard=None)
     except AuthenticationError as error:
@@ -52,6 +55,21 @@ def connect(address: str | None) -> None:
         ) from error
 
 
+def start_cluster(n_cpus: int) -> str:
+    """Starts Ray on this machine with so many logical CPUs, however many there are.
+
+    Returns:
+        Its address, with which this process can `connect` to it.
+
+    Raises:
+        InvalidInput: Ray cannot start.
+    """
+    connect(None, n_cpus)
+    address = _joined()
+    assert address is not None
+    return address
+
+
 def asks_for_token() -> bool:
     """Whether the cluster that this process has joined lets in only those who have its token."""
     answer = _answer(ray.get_runtime_context().gcs_address, {})
@@ -60,13 +78,22 @@ def asks_for_token() -> bool:
     return answer == "refused"
 
 
-def _init(address: str, include_dashboard: bool | None) -> None:
+def _joined() -> str | None:
+    """The address of the cluster that this process is in; None if it is in none."""
+    if not ray.is_initialized():
+        return None
+    address: str = ray.get_runtime_context().gcs_address
+    return address
+
+
+def _init(address: str, include_dashboard: bool | None, num_cpus: int | None = None) -> None:
     # Ray prints pages of a dead raylet's log on this program's standard output, which holds
     # tables; what a run has to do with it, the driver says in a line
     ray_worker.print_to_stdstream = _unprinted
     ray.init(
         address=address,
         include_dashboard=include_dashboard,
+        num_cpus=num_cpus,
         logging_level=logging.ERROR,
         log_to_driver=False,  # an actor's prints would tear the live display
     )

@@ -24,6 +24,8 @@ from sweeps.worker import TrainingFactory, Worker
 
 _POLL_S = 5.0
 """How long an actor waits for an event before it answers a poll with nothing."""
+_LINGER_S = 0.02
+"""How much longer than for one event it waits for more, so that short runs are one answer."""
 _COUNT_S = 2.0
 """How long a count of the cluster's resources is good for."""
 _PENDING_S = 10.0
@@ -146,17 +148,15 @@ class RayExecutor:
             return []
         slot.pending.remove(ref)
         try:
-            events: list[RunEvent] | None = ray.get(ref)
+            events: list[RunEvent] = ray.get(ref)
         except RayError as error:
             return self._lost(run, slot, error)
-        if events is None:  # the answer to the start
-            return []
         slot.has_begun |= any(isinstance(event, RunBegan) for event in events)
         if events and isinstance(events[-1], LAST_EVENTS):
             del self._busy[run]
             self._idle.append(slot.actor)
         else:
-            slot.pending.append(slot.actor.poll.remote(_POLL_S))
+            slot.pending.append(slot.actor.poll.remote(_POLL_S, _LINGER_S))
         return events
 
     def _lost(self, run: str, slot: _Slot, error: RayError) -> list[RunEvent]:
@@ -212,8 +212,7 @@ class _Slot:
 
     @classmethod
     def starting(cls, run: Run, actor: Any, is_warm: bool) -> _Slot:
-        # the start is waited for as well: a run that an actor cannot even receive ends there
-        return cls(run, actor, is_warm, [actor.start.remote(run), actor.poll.remote(_POLL_S)])
+        return cls(run, actor, is_warm, [actor.begin.remote(run, _POLL_S, _LINGER_S)])
 
 
 class _WorkerActor(Worker):
@@ -233,6 +232,11 @@ class _WorkerActor(Worker):
     ) -> None:
         sys.path.extend(folder for folder in search_path if folder not in sys.path)
         super().__init__(_with_tensors(data), n_threads, device, checkpoints, training)
+
+    def begin(self, run: Run, timeout_s: float, linger_s: float) -> list[RunEvent]:
+        """Starts a run and polls, in one call: for a short run that is all there is."""
+        self.start(run)
+        return self.poll(timeout_s, linger_s)
 
 
 def _loss(error: RayError) -> str:

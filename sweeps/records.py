@@ -245,9 +245,12 @@ def attempt_row(run: Run, attempt: CutAttempt) -> Row:
 def encoded(row: Row) -> bytes:
     """A row as a line of a log; JSON has no NaN and no infinity: they become null."""
     try:
-        return json.dumps(row, allow_nan=False).encode()
+        return _ENCODER.encode(row).encode()
     except ValueError:  # there is one in it
-        return json.dumps(_finite(row), allow_nan=False).encode()
+        return _ENCODER.encode(_finite(row)).encode()
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput, reason
 from sweeps.points import EarlierSpace, KnownPoints, Point, allowed_draw
-from sweeps.pruners import OwnPruning
+from sweeps.pruners import NoPruning, OwnPruning
 from sweeps.samplers import OwnSampling
 from sweeps.spec import SweepSpec
 from sweeps.storage.studies import StudyStore
@@ -211,6 +211,8 @@ class Search:
         Raises:
             SearchFailed: the user's own pruner has raised.
         """
+        if isinstance(self._spec.pruner, NoPruning):
+            return False
         with storage_errors(), _own_class(self._spec.pruner, "pruner"):
             return self._asked[number].should_prune()
 
@@ -265,9 +267,7 @@ class Search:
             self._spec.space.suggest(optuna.trial.FixedTrial(frozen.params))
         )
 
-    def _usable(
-        self, trial: optuna.Trial, values: Point, reported: Mapping[int, float]
-    ) -> Trial:
+    def _usable(self, trial: optuna.Trial, values: Point, reported: Mapping[int, float]) -> Trial:
         try:
             usable = self._configured(trial.number, values, None, reported)
         except UnusableTrial:

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic_core import core_schema
@@ -16,10 +16,7 @@ from rso_core.configuration import Scalar
 from rso_core.errors import InvalidInput
 from rso_core.optimizers import optimizer_class
 from sweeps.conditions import Condition, Constraint
-from sweeps.domains import Choices, Domain, Fixed, WrittenDomain
-
-if TYPE_CHECKING:
-    import optuna
+from sweeps.domains import Choices, Domain, Fixed, Suggesting, WrittenDomain
 
 MAIN_DIMENSIONS = ("architecture", "batch_size", "optimizer")
 """The dimensions that every configuration has."""
@@ -38,7 +35,7 @@ class Space:
     constraints: tuple[Constraint, ...] = ()
     """What is allowed of the combinations of the dimensions: what breaks none of them."""
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Scalar]:
+    def suggest(self, trial: Suggesting) -> dict[str, Scalar]:
         """Asks the trial for a configuration: the main dimensions, then its optimiser's options.
 
         A dimension is asked for once all that its condition names have been. What comes of it may

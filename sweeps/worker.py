@@ -22,6 +22,7 @@ from rso_core.optimizers import ProgressCallback
 from rso_core.records import CycleRecord, Progress
 from rso_core.training import Training
 from sweeps.runs import (
+    LAST_EVENTS,
     CycleEnded,
     Run,
     RunBegan,
@@ -134,16 +135,23 @@ class Worker:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def poll(self, timeout_s: float) -> list[RunEvent]:
+    def poll(self, timeout_s: float, linger_s: float = 0.0) -> list[RunEvent]:
         """The events since the last poll, in order; waits up to `timeout_s` for the first.
 
         Of several progress events in a row only the last is kept.
+
+        Args:
+            timeout_s: until the first event.
+            linger_s: from then on, for more of them, unless the run has ended; what comes close
+                together costs one answer then.
         """
         events: list[RunEvent] = []
         try:
             events.append(self._events.get(timeout=timeout_s))
+            until = time.monotonic() + linger_s
             while True:
-                event = self._events.get_nowait()
+                wait_s = 0.0 if isinstance(events[-1], LAST_EVENTS) else until - time.monotonic()
+                event = self._events.get(block=wait_s > 0, timeout=max(wait_s, 0.0))
                 if isinstance(events[-1], RunProgressed) and isinstance(event, RunProgressed):
                     events.pop()
                 events.append(event)

@@ -10,6 +10,9 @@ from optuna.storages.journal import BaseJournalBackend
 
 from sweeps.storage.append_log import AppendLog
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_PLAIN = (str, int, float, bool, type(None))
+
 
 class Journal(BaseJournalBackend):
     """Optuna's journal, line for line as its own file backend writes it.
@@ -36,9 +39,12 @@ class Journal(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """See `BaseJournalBackend`; on the disk after `flush`."""
-        lines = [json.dumps(entry, separators=(",", ":")) for entry in logs]
-        self._waiting += [line.encode() for line in lines]
-        self._entries += [json.loads(line) for line in lines]
+        for entry in logs:
+            line = _ENCODER.encode(entry)
+            self._waiting.append(line.encode())
+            # what is replayed now is what would be read later; plain values come back as they are
+            is_plain = all(type(value) in _PLAIN for value in entry.values())
+            self._entries.append(dict(entry) if is_plain else json.loads(line))
 
     def flush(self) -> None:
         """Writes what was appended since the last time; it is on the disk when this returns.

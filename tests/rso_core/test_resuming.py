@@ -19,6 +19,7 @@ from rso_core.incremental import engine as incremental_engine
 from rso_core.optimizers import rso as rso_module
 from rso_core.optimizers import sgd as sgd_module
 from rso_core.records import CycleRecord, Progress
+from rso_core.sigma import annealing_factor
 from rso_core.training import Training, UnusableState
 
 _TIMES = {"training_s": 0.0, "evaluation_s": 0.0}
@@ -206,7 +207,7 @@ def _flat(state: Any) -> Any:
     [
         ({"seed": 4}, "its 'seed' is 4, not 3"),
         ({"format": 0}, "its 'format' is 0, not 1"),
-        ({"cycles": 9}, "its 'cycles' is 9, not 3"),
+        ({"cycles": 9}, "its 'cycles' is 9, not 3 or fewer"),
         ({"n_training_images": 7}, "its 'n_training_images' is 7, not 120"),
         ({"configuration": {}}, "its 'configuration' is {}, not {'architecture': 'mlp(5)'"),
         ({"optimizer": {}}, "KeyError: 'model'"),
@@ -222,6 +223,29 @@ def test_a_state_of_something_else_is_refused(
     with pytest.raises(UnusableState) as caught:
         Training(configuration, small_data, 3, state={**training.state_dict(), **change})
     assert message in str(caught.value)
+
+
+def test_a_cycle_that_has_begun_keeps_its_sigma_as_the_number_of_cycles_grows(
+    small_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incremental_engine, "RESUMABLE_FLOP", 50_000.0)
+    run = _States(_configuration("rso", "mlp(5)"), small_data)  # annealed over three cycles
+    state = next(
+        state for state in run.at_progress if len(state["records"]) == 1 and _is_within(state)
+    )
+    values = _configuration("rso", "mlp(5)").values()
+    monkeypatch.setattr(rso_module, "PROGRESS_INTERVAL_S", 1e9)
+    grown = Training(Configuration.from_values(values, cycles=5), small_data, 3, state=state)
+    second, third, *_ = list(grown)
+    assert _without_times([second]) == _without_times(run.training.records[1:2])
+    first = run.training.records[0]
+    for layer, before in zip(third.layers, first.layers, strict=True):
+        assert layer.sigma == before.sigma * annealing_factor("paper", 0.1, 3, 5)
+
+
+def _is_within(state: dict[str, Any]) -> bool:
+    """Whether a layer has been begun and not ended."""
+    return len(state["optimizer"]["cycle"]["chosen_losses"]) > 0
 
 
 def test_a_layer_with_much_work_can_be_resumed_within_it() -> None:

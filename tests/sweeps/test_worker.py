@@ -55,7 +55,6 @@ def slow_run(request: pytest.FixtureRequest) -> Run:
 def folder(tmp_path: Path) -> CheckpointFolder:
     """Of a run folder, for checkpoints as often as they can be written."""
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "weights").mkdir()
     (tmp_path / "sweep.yaml").write_text("name: x\n")
     return CheckpointFolder(open_place(str(tmp_path)), every_s=1e-6, keep_final_weights=True)
 
@@ -211,6 +210,162 @@ def test_final_weights_are_those_of_the_trained_network(
         assert torch.equal(weights[name], tensor)
 
 
+# ----------------------------------------------------------------------- runs that are given more
+
+
+@pytest.fixture(params=["rso", "sgd"])
+def quick_run(request: pytest.FixtureRequest) -> Run:
+    """Of two cycles; nothing in it depends on their number."""
+    if request.param == "sgd":
+        return _run("sgd", cycles=2, momentum=0.9)
+    return _run("rso", cycles=2, annealing="none")
+
+
+def _trained(run: Run, folder: CheckpointFolder, data: Dataset) -> list[RunEvent]:
+    worker = Worker(data, 1, checkpoints=folder)
+    worker.start(run)
+    events = _until(worker, _is_last)
+    worker.wait(10)
+    folder.delete(run.name)  # as the driver does
+    return events
+
+
+def _with_cycles(run: Run, cycles: int) -> Run:
+    return replace(run, configuration=replace(run.configuration, cycles=cycles))
+
+
+def _began(events: list[RunEvent]) -> RunBegan:
+    return next(event for event in events if isinstance(event, RunBegan))
+
+
+def _notices(events: list[RunEvent]) -> list[str]:
+    return [event.notice for event in events if isinstance(event, RunNoticed)]
+
+
+def test_a_finished_run_goes_on_for_more_cycles_from_its_final_state(
+    quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    assert _began(_trained(quick_run, folder, tiny_data)).resumed_from == (0, 0)
+    grown = _with_cycles(quick_run, 4)
+    events = _trained(grown, folder, tiny_data)
+    assert _began(events).resumed_from == (2, 0)
+    assert _notices(events) == []
+    assert _records(events) == _undisturbed(grown, tiny_data)
+    assert {event.progress.cycle for event in events if isinstance(event, RunProgressed)} <= {3, 4}
+    training = Training(grown.configuration, tiny_data, grown.seed)
+    list(training)
+    weights = torch.load(tmp_path / "weights" / f"{grown.name}.pt", weights_only=True)
+    assert all(torch.equal(weights[name], w) for name, w in training.weights().items())
+    assert position(folder.read_final(grown.name)) == (4, 0)
+
+
+def test_a_run_that_is_cut_short_as_it_grows_goes_on_from_its_checkpoint(
+    quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset
+) -> None:
+    _trained(quick_run, folder, tiny_data)
+    grown = _with_cycles(quick_run, 4)
+    state = folder.read_final(quick_run.name)
+    training = Training(grown.configuration, tiny_data, grown.seed, state=state)
+    next(iter(training))
+    folder.write(grown.name, training.state_dict())
+    events = _trained(grown, folder, tiny_data)
+    assert _began(events).resumed_from == (3, 0)
+    assert _records(events) == _undisturbed(grown, tiny_data)
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "another run's", "of more cycles"])
+def test_a_final_state_that_cannot_be_used_costs_the_run_nothing_but_time(
+    quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset, damage: str, tmp_path: Path
+) -> None:
+    left = _with_cycles(quick_run, 5 if damage == "of more cycles" else 2)
+    left = replace(left, seed=left.seed + (damage == "another run's"))
+    training = Training(left.configuration, tiny_data, left.seed)
+    list(training)
+    folder.write_final(quick_run.name, training.state_dict())
+    path = tmp_path / "final_states" / f"{quick_run.name}.pt"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "garbage":
+        path.write_bytes(b"\0" * 5000)
+    grown = _with_cycles(quick_run, 3)
+    events = _trained(grown, folder, tiny_data)
+    (notice,) = _notices(events)
+    what = "is damaged" if damage in ("cut", "garbage") else "cannot be used"
+    assert notice.startswith(f"its final state {what} (")
+    assert notice.endswith("); it begins anew")
+    assert "\n" not in notice
+    assert _records(events) == _undisturbed(grown, tiny_data)
+    assert position(folder.read_final(grown.name)) == (3, 0)
+
+
+@pytest.mark.parametrize("damage", ["is damaged", "cannot be used"])
+def test_behind_a_checkpoint_that_cannot_be_used_there_is_the_final_state(
+    quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset, damage: str
+) -> None:
+    _trained(quick_run, folder, tiny_data)
+    grown = _with_cycles(quick_run, 3)
+    if damage == "is damaged":
+        folder.place.write(f"checkpoints/{grown.name}.pt", b"\0" * 100)
+    else:
+        folder.write(grown.name, {"records": [], "optimizer": {}})
+    events = _trained(grown, folder, tiny_data)
+    (notice,) = _notices(events)
+    assert notice.startswith(f"its checkpoint {damage} (")
+    assert notice.endswith("); it goes on from its final state")
+    assert _records(events) == _undisturbed(grown, tiny_data)
+    assert {event.progress.cycle for event in events if isinstance(event, RunProgressed)} <= {3}
+
+
+def test_a_run_of_which_the_weights_alone_are_kept_begins_anew(
+    quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset
+) -> None:
+    training = Training(quick_run.configuration, tiny_data, quick_run.seed)
+    list(training)
+    folder.write_weights(quick_run.name, training.weights())
+    grown = _with_cycles(quick_run, 3)
+    events = _trained(grown, folder, tiny_data)
+    assert _began(events).resumed_from == (0, 0)
+    assert _notices(events) == []
+    assert _records(events) == _undisturbed(grown, tiny_data)
+
+
+def test_a_sweep_that_does_not_ask_for_final_weights_keeps_none(
+    quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset, tmp_path: Path
+) -> None:
+    _trained(quick_run, replace(folder, keep_final_weights=False), tiny_data)
+    assert not folder.has_final(quick_run.name)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "sweep.yaml"}
+
+
+def test_a_run_that_is_pruned_leaves_no_final_state(
+    folder: CheckpointFolder, tiny_data: Dataset
+) -> None:
+    run = _run("sgd", cycles=1000)
+    worker = Worker(tiny_data, 1, checkpoints=folder)
+    worker.stop(run.name)
+    worker.start(run)
+    last = _until(worker, _is_last)[-1]
+    assert isinstance(last, RunEnded)
+    assert last.state == "pruned"
+    assert not folder.has_final(run.name)
+
+
+def test_a_full_disk_costs_a_finished_run_what_it_would_leave_and_no_more(
+    quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset
+) -> None:
+    full = replace(folder, place=_Failing(folder.place), every_s=1e9)  # type: ignore[arg-type]
+    worker = Worker(tiny_data, 1, checkpoints=full)
+    worker.start(replace(quick_run, configuration=replace(quick_run.configuration, cycles=1)))
+    events = _until(worker, _is_last)
+    why = "cannot be written (No space left on device)"
+    assert _notices(events) == [
+        f"its weights cannot be kept: 'weights/{quick_run.name}.pt' {why}",
+        f"its final state cannot be kept: 'final_states/{quick_run.name}.pt' {why}",
+    ]
+    assert isinstance(events[-1], RunEnded)
+    assert events[-1].state == "finished"
+
+
 def test_a_checkpoint_holds_nothing_that_could_run(folder: CheckpointFolder, run: Run) -> None:
     torch.save({"state": Path("/")}, Path(folder.place.address_of(f"checkpoints/{run.name}.pt")))
     with pytest.raises(UnusableCheckpoint):
@@ -219,7 +374,13 @@ def test_a_checkpoint_holds_nothing_that_could_run(folder: CheckpointFolder, run
 
 @pytest.mark.parametrize(
     "state",
-    [None, {}, {"records": 5, "optimizer": 5}, {"records": [], "optimizer": {"n_done": "x"}}],
+    [
+        None,
+        {},
+        {"records": 5, "optimizer": 5},
+        {"records": [], "optimizer": 5},
+        {"records": [], "optimizer": {"n_done": "x"}},
+    ],
 )
 def test_the_position_of_what_is_no_state_is_the_start(state: Any) -> None:
     assert position(state) == (0, 0)

@@ -1,0 +1,226 @@
+"""How long the driver takes over its trials: whole sweeps, whose runs do nothing but sleep."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from rso_core.datasets import load_dataset
+from rso_core.errors import InvalidInput, reason
+from sweeps.bench_scheduler_training import UNTIL_STOPPED, bench_spec, sleeping
+from sweeps.display import PlainDisplay
+from sweeps.driver import Driver
+from sweeps.driving import cost_of, study_store
+from sweeps.executors import Executor
+from sweeps.points import typical_configurations
+from sweeps.progress import SweepProgress
+from sweeps.ray_connection import start_cluster
+from sweeps.ray_executor import RayExecutor
+from sweeps.run_folder import RunFolder
+from sweeps.runs import Run, RunBegan, RunEnded
+from sweeps.search import Search
+from sweeps.spec import SweepSpec
+from sweeps.storage.places import LocalPlace
+from sweeps.work import WorkCounter
+
+_POLL_S = 0.5
+_MOST_START_S = 300.0
+"""How long all actors together may take to come up."""
+_N_APPENDS = 50
+_SHOWN_EVERY_S = 0.5
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A sweep to be driven."""
+
+    trials: int
+    actors: int
+    seconds: float
+    """That a trial's one run sleeps."""
+    sampler: str
+
+    @property
+    def ideal_s(self) -> float:
+        """What the trials would take if driving them took nothing."""
+        return self.trials * self.seconds / self.actors
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTimes:
+    """What driving it took, from the driver's first question to its last record."""
+
+    trials: int
+    actors: int
+    seconds: float
+    sampler: str
+    wall_s: float
+    ideal_s: float
+    overhead_ms_per_trial: float
+    """Of the wall's time, beyond the ideal's."""
+    driver_ms_per_trial: float
+    """Processor time of the driver's process, Ray's threads in it included."""
+    ratio_to_ideal: float | None
+    """None if the trials do not sleep; so `idle_share`."""
+    idle_share: float | None
+    """Of the actors' time: a share of 1."""
+    actors_up_s: float
+    """Until Ray was there and every actor had begun a run, before the measurement."""
+
+
+def measure_sweeps(loads: list[Load], say: Say) -> Iterator[SweepTimes]:
+    """Drives sweeps, one after the other, each in a folder of its own beneath the current one.
+
+    Sweeps next to each other with the same actors share these. Everything is what `rso-sweep run`
+    uses; only the training is another one.
+
+    Args:
+        loads: the sweeps.
+        say: is told from time to time how far it is.
+
+    Raises:
+        InvalidInput: the current folder cannot be written, no such sampler, Ray does not start.
+    """
+    specs = [bench_spec(load.sampler, load.trials) for load in loads]
+    while loads:
+        actors, seconds = loads[0].actors, loads[0].seconds
+        say("starting Ray and its actors")
+        began = time.perf_counter()
+        with _warm_executor(actors, seconds, specs[0]) as executor:
+            up_s = time.perf_counter() - began
+            _driven(bench_spec("random", actors), executor, say)
+            while loads and (loads[0].actors, loads[0].seconds) == (actors, seconds):
+                wall_s, driver_s = _driven(specs.pop(0), executor, say)
+                yield _times(loads.pop(0), wall_s, driver_s, up_s)
+
+
+def durable_append_ms() -> float:
+    """What a durable line costs in the current folder: the median.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
+    times = []
+    with bench_folder() as folder:
+        place = LocalPlace(str(folder))
+        for _ in range(_N_APPENDS):
+            began = time.perf_counter()
+            place.append("lines", b"x" * 200)
+            times.append(time.perf_counter() - began)
+    return 1000 * sorted(times)[_N_APPENDS // 2]
+
+
+@contextmanager
+def bench_folder() -> Iterator[Path]:
+    """A folder beneath the current one, whose disk a sweep would use too; it is removed.
+
+    Raises:
+        InvalidInput: it cannot be made.
+    """
+    try:
+        folder = TemporaryDirectory(prefix=".bench-scheduler-", dir=Path.cwd())
+    except OSError as error:
+        raise InvalidInput(
+            f"the current folder must be one that can be written ({reason(error)}); "
+            "the sweeps that are measured write their records there"
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
+@contextmanager
+def _warm_executor(actors: int, seconds: float, spec: SweepSpec) -> Iterator[Executor]:
+    address = start_cluster(actors)
+    executor = RayExecutor(
+        load_dataset(spec.data),
+        cpus_per_run=1,
+        concurrency=actors,
+        address=address,
+        training=sleeping(seconds),
+    )
+    with closing(executor):
+        _warm_up(executor, actors, spec)
+        yield executor
+
+
+def _warm_up(executor: Executor, actors: int, spec: SweepSpec) -> None:
+    """Holds every actor with a run that does not end, until all of them have begun."""
+    configuration = typical_configurations(spec, 1)[0]
+    runs = [Run(trial, UNTIL_STOPPED, configuration) for trial in range(actors)]
+    for run in runs:
+        executor.start(run)
+    n_begun = n_ended = 0
+    deadline = time.monotonic() + _MOST_START_S
+    while n_ended < actors:
+        if time.monotonic() > deadline:
+            raise InvalidInput(
+                f"'--actors' must be as many as this machine can hold, got {actors}: "
+                f"{n_begun} were up after {_MOST_START_S:.0f} s"
+            )
+        for event in executor.poll(_POLL_S):
+            n_begun += isinstance(event, RunBegan)
+            n_ended += isinstance(event, RunEnded)
+            if isinstance(event, RunBegan) and n_begun == actors:
+                for run in runs:
+                    executor.stop(run.name)
+
+
+def _driven(spec: SweepSpec, executor: Executor, say: Say) -> tuple[float, float]:
+    """Seconds on the wall and of this process's processor time."""
+    work = WorkCounter(load_dataset(spec.data))
+    with bench_folder() as parent, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        folder = RunFolder.create(str(parent / "run"), spec, ["rso-sweep", "bench"], {})
+        with closing(folder):
+            search = Search(spec, study_store(spec, folder.journal), cost_of(work))
+            driver = Driver(spec, folder, search, work)
+            began, processed = time.perf_counter(), time.process_time()
+            progress = driver.run(executor, _Shown(Console(file=nowhere), say))
+            wall_s = time.perf_counter() - began
+            driver_s = time.process_time() - processed
+    if progress.n_trials_finished != spec.n_trials():
+        raise InvalidInput(
+            f"'--trials' must all finish to be measured, got {progress.n_trials_finished} of "
+            f"{spec.n_trials()}: actors were lost, perhaps for want of memory"
+        )
+    return wall_s, driver_s
+
+
+def _times(load: Load, wall_s: float, driver_s: float, up_s: float) -> SweepTimes:
+    return SweepTimes(
+        trials=load.trials,
+        actors=load.actors,
+        seconds=load.seconds,
+        sampler=load.sampler,
+        wall_s=wall_s,
+        ideal_s=load.ideal_s,
+        overhead_ms_per_trial=1000 * (wall_s - load.ideal_s) / load.trials,
+        driver_ms_per_trial=1000 * driver_s / load.trials,
+        ratio_to_ideal=wall_s / load.ideal_s if load.ideal_s else None,
+        idle_share=1 - load.ideal_s / wall_s if load.ideal_s else None,
+        actors_up_s=up_s,
+    )
+
+
+class _Shown(PlainDisplay):
+    """Writes every line that a log would have, and says how far the sweep is."""
+
+    def __init__(self, console: Console, say: Say) -> None:
+        super().__init__(console)
+        self._say = say
+        self._shown = time.monotonic()
+
+    def refresh(self, progress: SweepProgress) -> None:
+        """See `driver.Display`."""
+        super().refresh(progress)
+        if time.monotonic() - self._shown >= _SHOWN_EVERY_S:
+            self._shown = time.monotonic()
+            self._say(f"{progress.n_trials_ended:,} of {progress.n_trials:,} trials")

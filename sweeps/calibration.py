@@ -1,0 +1,253 @@
+"""What the cycles of a sweep take on this machine, measured within seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from rso_core.batches import BatchDrawer, Batches
+from rso_core.configuration import Configuration
+from rso_core.datasets import Dataset
+from rso_core.engine_choice import build_engine
+from rso_core.engines import Engine
+from rso_core.initialisation import initialise_
+from rso_core.optimizers import Optimizer, RSOOptions, optimizer_class
+from rso_core.sigma import draw_deltas
+from rso_core.torch_state import own_torch_state
+from rso_core.training import fresh_network
+from rso_core.visited_layers import VisitedLayer, visited_layers
+from sweeps.cost import MeasuredCycle, kind_of
+from sweeps.work import WorkCounter
+
+LIMIT_S = 10.0
+"""For all measurements together; a single one takes longer where a network is very large."""
+
+_LEAST_SAMPLE = 3
+_N_EVALUATED = 1000
+_WARM_UP_BATCH_SIZE = 64
+
+
+def calibrate(
+    configurations: Sequence[Configuration],
+    data: Dataset,
+    work: WorkCounter,
+    *,
+    n_threads: int = 1,
+    device: str = "cpu",
+    limit_s: float = LIMIT_S,
+) -> list[MeasuredCycle]:
+    """Measures cycles of the kinds that the configurations have.
+
+    Of each network, optimiser and engine the smallest and the largest batch size are measured, by
+    some visits of every layer or by some batches, through what trains them in a sweep; what costs
+    most comes first, until the time is up. Kinds that fail, and own optimisers that visit weights,
+    are left out. RSO's kernels are best compiled before.
+
+    Args:
+        configurations: those of a sweep, or some that stand for them.
+        data: what they are trained on.
+        work: counts their work.
+        n_threads: that a run has.
+        device: a torch device.
+        limit_s: seconds for all of them.
+    """
+    settings = _settings(configurations, work)
+    deadline = time.perf_counter() + limit_s
+    measured: list[MeasuredCycle] = []
+    bench = _Bench(data, n_threads, device)
+    for position, configuration in enumerate(settings):
+        left_s = deadline - time.perf_counter()
+        if left_s <= 0:
+            break
+        try:
+            with own_torch_state(n_threads, 0, device):
+                seconds = bench.cycle_s(configuration, left_s / (len(settings) - position))
+        except Exception:  # a user's network may raise anything, and its runs will say what
+            continue
+        if seconds is not None and min(seconds) > 0:
+            one_cycle = work.count(replace(configuration, cycles=1))
+            measured.append(MeasuredCycle(kind_of(configuration), one_cycle, *seconds))
+    return measured
+
+
+def _settings(configurations: Sequence[Configuration], work: WorkCounter) -> list[Configuration]:
+    """The smallest and the largest batch size of each kind, the most costly kinds first."""
+    by_kind: dict[object, list[Configuration]] = {}
+    for configuration in configurations:
+        engine = work.count(configuration).engine
+        by_kind.setdefault((kind_of(configuration), engine), []).append(configuration)
+    ends: dict[Configuration, None] = {}  # an ordered set
+    for group in sorted(by_kind.values(), key=lambda g: -sum(work.count(c).cost for c in g)):
+        for end in (min, max):
+            ends[end(group, key=lambda configuration: configuration.batch_size)] = None
+    return list(ends)
+
+
+class _Bench:
+    """Measures one setting after another on the same data."""
+
+    def __init__(self, data: Dataset, n_threads: int, device: str) -> None:
+        self._data = data
+        self._inputs, self._targets = data.train_inputs.to(device), data.train_targets.to(device)
+        self._evaluated = (
+            data.test_inputs[:_N_EVALUATED].to(device),
+            data.test_targets[:_N_EVALUATED].to(device),
+        )
+        self._n_threads = n_threads
+        self._device = device
+
+    def cycle_s(self, configuration: Configuration, budget_s: float) -> tuple[float, float] | None:
+        """Seconds of a cycle's training and evaluation; None for what cannot be measured."""
+        model = fresh_network(configuration, self._data, seed=0).to(self._device)
+        optimizer = optimizer_class(configuration.optimizer)
+        options = configuration.options
+        if configuration.optimizer == "rso" and isinstance(options, RSOOptions):
+            return self._rso_s(model, options, configuration.batch_size, budget_s)
+        if optimizer.n_visits(model, options):
+            return None
+        return self._gradient_s(optimizer, model, configuration, budget_s)
+
+    def _gradient_s(
+        self,
+        optimizer: type[Optimizer],
+        model: nn.Module,
+        configuration: Configuration,
+        budget_s: float,
+    ) -> tuple[float, float]:
+        batch_size, n_images = configuration.batch_size, len(self._targets)
+
+        def epochs(n_batches: int, n_epochs: int) -> tuple[Optimizer, float]:
+            """The seconds of an image in the last of them."""
+            n = min(n_images, n_batches * batch_size)
+            trained = optimizer(
+                model,
+                self._inputs[:n],
+                self._targets[:n],
+                batch_size=batch_size,
+                cycles=n_epochs,
+                options=configuration.options,
+                generator=torch.Generator().manual_seed(0),
+            )
+            return trained, list(trained.run())[-1].training_s / n
+
+        trained, image_s = epochs(_LEAST_SAMPLE, 2)  # the first of them is to warm up
+        n_within_budget = int(budget_s / 2 / (image_s * batch_size))
+        if n_within_budget > _LEAST_SAMPLE:
+            trained, image_s = epochs(n_within_budget, 1)
+        return image_s * n_images, self._evaluation_s(trained, budget_s / 4)
+
+    def _rso_s(
+        self, model: nn.Module, options: RSOOptions, batch_size: int, budget_s: float
+    ) -> tuple[float, float]:
+        generator = torch.Generator().manual_seed(0)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.contiguous()
+        initialise_(model, options.initialisation, generator)
+        drawer = BatchDrawer(options.batch_drawing, len(self._targets), batch_size, generator)
+        drawer.start_cycle()
+        engine = build_engine(
+            options.engine,
+            model,
+            self._inputs,
+            self._targets,
+            n_threads=self._n_threads,
+            memory_bytes=int(options.engine_memory_gib * 2**30),
+        )
+        evaluation_s = self._evaluation_s(engine, budget_s / 8)
+        deadline = time.perf_counter() + budget_s * 7 / 8
+        # the small ones first, so that what they leave of their time is there for the large ones
+        layers = sorted(visited_layers(model, options), key=lambda layer: layer.n_weights)
+        total_s = 0.0
+        for position, layer in enumerate(layers):
+            left_s = deadline - time.perf_counter()
+            sample = _LayerSample(engine, layer, options, drawer.layer(layer.n_weights), generator)
+            total_s += sample.layer_s(max(0.0, left_s) / (len(layers) - position))
+        return total_s, evaluation_s
+
+    def _evaluation_s(self, evaluator: Optimizer | Engine, budget_s: float) -> float:
+        """Of all images that a cycle is followed by, from some of them."""
+        seconds = self._clocked(evaluator)
+        if seconds < budget_s:  # that was to warm up
+            seconds = self._clocked(evaluator)
+        n_images = len(self._data.validation_targets) + len(self._data.test_targets)
+        return seconds * n_images / len(self._evaluated[1])
+
+    def _clocked(self, evaluator: Optimizer | Engine) -> float:
+        started = time.perf_counter()
+        evaluator.evaluate(*self._evaluated)
+        return time.perf_counter() - started
+
+
+class _LayerSample:
+    """Measures a layer by all of its visits, or where that takes too long by some of them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        layer: VisitedLayer,
+        options: RSOOptions,
+        batches: Batches,
+        generator: torch.Generator,
+    ) -> None:
+        self._engine = engine
+        self._name, self._n = layer.name, layer.n_weights
+        sigma = layer.sigma * options.perturbation_std
+        self._deltas = draw_deltas(options.sampler, sigma, layer.n_weights, generator)
+        self._decay = 1.0 - options.weight_decay
+        self._batches = batches
+        # an engine that forgets what it keeps meets every batch for the first time again
+        every = min(self._n, engine.resumable_every(layer.name, batches.batch_size))
+        n_parts = -(-self._n // every)
+        self._n_distinct = len(batches.drawn[:every].unique())
+        self._n_first = n_parts * self._n_distinct
+
+    def layer_s(self, budget_s: float) -> float:
+        """Seconds of all visits of the layer."""
+        self._warm_up()
+        n_tried = min(self._n, _LEAST_SAMPLE)
+        tried_s = self._visits_s(self._batches, 0, n_tried)
+        visit_s = tried_s / n_tried
+        if visit_s * self._n <= budget_s:
+            return tried_s + self._visits_s(self._batches, n_tried, self._n)
+        n_sampled = max(_LEAST_SAMPLE, int(budget_s / visit_s))
+        if self._n_distinct <= _LEAST_SAMPLE:  # all but a few visits are to a batch that is known
+            end = min(self._n, n_tried + n_sampled)
+            return tried_s + self._visits_s(self._batches, n_tried, end) * (self._n - n_tried) / (
+                end - n_tried
+            )
+        return self._sampled_s(max(2, min(self._n_distinct, self._n // 3, n_sampled // 4)))
+
+    def _sampled_s(self, k: int) -> float:
+        """From so many batches that are met for the first time, and then met again.
+
+        As in a cycle there are visits to other batches in between, since an engine has to carry
+        the weights that have moved meanwhile into what it keeps; here all are to one batch.
+        """
+        between = min(self._n_distinct - k, 2 * k, self._n - 2 * k)
+        drawn = self._batches.drawn.clone()
+        first = drawn[:k].clone()
+        drawn[k : k + between] = drawn[self._n_distinct - 1]
+        drawn[k + between : 2 * k + between] = first
+        sample = Batches(self._batches.images, drawn)
+        start_s = self._visits_s(sample, 0, 1)
+        first_s = self._visits_s(sample, 1, k) / (k - 1)
+        self._visits_s(sample, k, k + between)
+        again_s = self._visits_s(sample, k + between, 2 * k + between) / k
+        return start_s + first_s * (self._n_first - 1) + again_s * (self._n - self._n_first)
+
+    def _warm_up(self) -> None:
+        """Has what the layer needs compiled and loaded."""
+        images = self._batches.images[:, :_WARM_UP_BATCH_SIZE]
+        self._visits_s(Batches(images, self._batches.drawn), 0, min(2, self._n))
+
+    def _visits_s(self, batches: Batches, first: int, end: int) -> float:
+        if end <= first:
+            return 0.0
+        deltas = self._deltas[first:end]
+        started = time.perf_counter()
+        self._engine.visit_(self._name, first, deltas, batches, self._decay)
+        return time.perf_counter() - started
