@@ -44,8 +44,8 @@ def calibrate(
 
     Of each network, optimiser and engine the smallest and the largest batch size are measured, by
     some visits of every layer or by some batches, through what trains them in a sweep; what costs
-    most comes first, until the time is up. Kinds that fail, and own optimisers that visit weights,
-    are left out. RSO's kernels are best compiled before.
+    most comes first, until the time is up. Own networks that fail, and own optimisers that visit
+    weights, are left out. RSO's kernels are best compiled before.
 
     Args:
         configurations: those of a sweep, or some that stand for them.
@@ -66,8 +66,10 @@ def calibrate(
         try:
             with own_torch_state(n_threads, 0, device):
                 seconds = bench.cycle_s(configuration, left_s / (len(settings) - position))
-        except Exception:  # a user's network may raise anything, and its runs will say what
-            continue
+        except Exception:
+            if not _has_own_code(configuration):
+                raise
+            continue  # a user's network may raise anything, and its runs will say what
         if seconds is not None and min(seconds) > 0:
             one_cycle = work.count(replace(configuration, cycles=1))
             measured.append(MeasuredCycle(kind_of(configuration), one_cycle, *seconds))
@@ -85,6 +87,10 @@ def _settings(configurations: Sequence[Configuration], work: WorkCounter) -> lis
         for end in (min, max):
             ends[end(group, key=lambda configuration: configuration.batch_size)] = None
     return list(ends)
+
+
+def _has_own_code(configuration: Configuration) -> bool:
+    return ":" in configuration.architecture + configuration.optimizer
 
 
 class _Bench:
@@ -202,7 +208,7 @@ class _LayerSample:
         # an engine that forgets what it keeps meets every batch for the first time again
         every = min(self._n, engine.resumable_every(layer.name, batches.batch_size))
         n_parts = -(-self._n // every)
-        self._n_distinct = len(batches.drawn[:every].unique())
+        self._n_distinct = int(torch.unique(batches.drawn[:every]).numel())
         self._n_first = n_parts * self._n_distinct
 
     def layer_s(self, budget_s: float) -> float:
@@ -211,33 +217,52 @@ class _LayerSample:
         n_tried = min(self._n, _LEAST_SAMPLE)
         tried_s = self._visits_s(self._batches, 0, n_tried)
         visit_s = tried_s / n_tried
-        if visit_s * self._n <= budget_s:
-            return tried_s + self._visits_s(self._batches, n_tried, self._n)
-        n_sampled = max(_LEAST_SAMPLE, int(budget_s / visit_s))
-        if self._n_distinct <= _LEAST_SAMPLE:  # all but a few visits are to a batch that is known
-            end = min(self._n, n_tried + n_sampled)
-            return tried_s + self._visits_s(self._batches, n_tried, end) * (self._n - n_tried) / (
-                end - n_tried
-            )
-        return self._sampled_s(max(2, min(self._n_distinct, self._n // 3, n_sampled // 4)))
+        if self._n > self._n_distinct:
+            return self._sampled_s(int(budget_s / 3 / visit_s), budget_s / 3)
+        # every visit meets a batch for the first time, and one is like another
+        end = min(self._n, n_tried + int(budget_s / visit_s))
+        return (tried_s + self._visits_s(self._batches, n_tried, end)) * self._n / end
 
-    def _sampled_s(self, k: int) -> float:
-        """From so many batches that are met for the first time, and then met again.
+    def _sampled_s(self, n_affordable: int, budget_s: float) -> float:
+        """From some batches that are met for the first time, and are then met again.
 
-        As in a cycle there are visits to other batches in between, since an engine has to carry
-        the weights that have moved meanwhile into what it keeps; here all are to one batch.
+        In between come, as in a cycle, visits to as many other batches as there are, since an
+        engine has to carry the weights that have moved meanwhile into what it keeps of a batch.
+        Here they are all to one batch, of which everything is known.
+
+        Args:
+            n_affordable: batches that there is time to meet for the first time.
+            budget_s: for each of the two other parts.
         """
-        between = min(self._n_distinct - k, 2 * k, self._n - 2 * k)
-        drawn = self._batches.drawn.clone()
-        first = drawn[:k].clone()
-        drawn[k : k + between] = drawn[self._n_distinct - 1]
-        drawn[k + between : 2 * k + between] = first
-        sample = Batches(self._batches.images, drawn)
-        start_s = self._visits_s(sample, 0, 1)
-        first_s = self._visits_s(sample, 1, k) / (k - 1)
-        self._visits_s(sample, k, k + between)
-        again_s = self._visits_s(sample, k + between, 2 * k + between) / k
+        k = min(self._n_distinct, self._n // 2, max(_LEAST_SAMPLE, n_affordable))
+        k = max(1, k)
+        known = torch.unique(self._batches.drawn)
+        sample = Batches(self._batches.images, known[torch.arange(self._n) % k])
+        start_s = first_s = self._visits_s(sample, 0, 1)
+        if k > 1:
+            first_s = self._visits_s(sample, 1, k) / (k - 1)
+        sample.drawn[k:] = known[k - 1]
+        end, _ = self._growing_s(sample, k, min(self._n_distinct, self._n - k), budget_s)
+        sample.drawn[end:] = known[torch.arange(self._n - end) % k]
+        # beyond them they would be met again too soon
+        last = self._n if k == self._n_distinct else end + k
+        stop, again_s = self._growing_s(sample, end, last, budget_s)
+        again_s /= stop - end
         return start_s + first_s * (self._n_first - 1) + again_s * (self._n - self._n_first)
+
+    def _growing_s(
+        self, batches: Batches, first: int, end: int, budget_s: float
+    ) -> tuple[int, float]:
+        """Visits up to an end or until the time is up, a few at least; where it got, the seconds.
+
+        More and more at once, since each call has a cost of its own, and a run makes long ones.
+        """
+        seconds, n_at_once = 0.0, _LEAST_SAMPLE
+        while first < end and (n_at_once == _LEAST_SAMPLE or seconds < budget_s):
+            stop = min(end, first + n_at_once)
+            seconds += self._visits_s(batches, first, stop)
+            first, n_at_once = stop, 2 * n_at_once
+        return first, seconds
 
     def _warm_up(self) -> None:
         """Has what the layer needs compiled and loaded."""

@@ -215,7 +215,8 @@ def resume(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override a key of resources, checkpoints, limits or study; may be repeated.",
+            help="Override a key of resources, checkpoints, limits, study or logging; may be "
+            "repeated.",
         ),
     ] = None,
     executor: Annotated[

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from rso_core.records import CycleRecord
 from sweeps.attempts import Attempts, n_in_vain
 from sweeps.executors import Executor
+from sweeps.loggers import NO_LOGGER, RunLogger
 from sweeps.open_trial import OpenTrial
 from sweeps.points import typical_configurations
 from sweeps.progress import SweepProgress
@@ -108,6 +110,7 @@ class Driver:
         self._driven_before_s = 0.0 if spec.stop.wall_clock_s is None else folder.driven_s()
         self._executor: Executor
         self._display: Display
+        self._logger: RunLogger
         self._trials.reopen()
         search.flush()
 
@@ -131,6 +134,7 @@ class Driver:
         executor: Executor,
         display: Display,
         is_to_stop: Callable[[], bool] = lambda: False,
+        logger: RunLogger = NO_LOGGER,
     ) -> SweepProgress:
         """Trains all that is left; once.
 
@@ -139,8 +143,9 @@ class Driver:
             display: is told what happens.
             is_to_stop: asked several times a second; once it is true the runs write their
                 checkpoints and the sweep is left to be gone on with.
+            logger: is told of runs, too, once the records have it.
         """
-        self._executor, self._display = executor, display
+        self._executor, self._display, self._logger = executor, display, logger
         self._drive(is_to_stop)
         if self._spec.stop.wall_clock_s is not None:
             self._folder.note_end()
@@ -240,11 +245,13 @@ class Driver:
         runs: list[Row] = []
         attempts: list[Row] = []
         judged: list[RunEvent] = []
+        logged: list[Callable[[], None]] = []
         for event in events:
             run = self.progress.running[event.run].run
             recorded = self._trials.recorded(run)
             if isinstance(event, RunBegan):
                 self._attempts.began(event)
+                logged.append(partial(self._logger.run_began, run))
             elif isinstance(event, CycleEnded):
                 # a run that was resumed tells of its earlier cycles again
                 if event.record.cycle == recorded.n_cycles + 1:
@@ -252,6 +259,7 @@ class Driver:
                     figures = {name: getattr(event.record, name) for name in self._metrics}
                     recorded.add_cycle(self._spec.objective, figures)
                     self._trials.stop_rule.images_passed(event.record.n_images_passed)
+                    logged.append(partial(self._logger.cycle_ended, run, event.record))
             elif isinstance(event, RunInterrupted):
                 cut = self._attempts.cut(run.name, event.reason)
                 attempts.append(attempt_row(run, cut))
@@ -264,8 +272,11 @@ class Driver:
             if isinstance(event, RunEnded):
                 recorded.state = event.state
                 runs.append(self._row(run, event))
+                logged.append(partial(self._logger.run_ended, run, event.state))
             judged.append(event)
         self._folder.append(cycles, runs, attempts)
+        for tell in logged:
+            tell()
         return judged
 
     def _row(self, run: Run, ended: RunEnded) -> Row:

@@ -16,6 +16,7 @@ from sweeps.driver import Driver
 from sweeps.durations import duration
 from sweeps.executors import Executor
 from sweeps.interrupts import interrupts
+from sweeps.loggers import open_loggers
 from sweeps.progress import SweepProgress
 from sweeps.search import SearchFailed
 from sweeps.spec import SweepSpec
@@ -41,7 +42,7 @@ class SweepStopped(Exception):  # noqa: N818  (it names what happened)
 
 
 def driven(
-    driver: Driver, executor: Executor, address: str, circumstances: Circumstances
+    driver: Driver, spec: SweepSpec, executor: Executor, address: str, circumstances: Circumstances
 ) -> Outcome:
     """Drives a sweep to its end or an interrupt, and says which.
 
@@ -52,8 +53,11 @@ def driven(
     later = f"`rso-sweep resume {escape(redacted(address))}` goes on with it"
     try:
         display = (LiveDisplay if console.is_terminal else PlainDisplay)(console)
-        with interrupts() as signals, closing(display):
-            progress = driver.run(executor, display, signals.is_requested)
+        logger = open_loggers(
+            spec.logging, address, spec.name, lambda line: circumstances.say(escape(line))
+        )
+        with interrupts() as signals, closing(display), closing(logger):
+            progress = driver.run(executor, display, signals.is_requested, logger)
     except KeyboardInterrupt:
         circumstances.say(f"stopped at once; {later}")
         raise

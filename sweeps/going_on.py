@@ -32,6 +32,7 @@ from sweeps.growth import (
     with_earlier,
 )
 from sweeps.located_yaml import read_yaml
+from sweeps.loggers import check_loggers
 from sweeps.provenance import versions
 from sweeps.reading import check_against_data, read_sweep
 from sweeps.run_folder import SWEEP_FILE, RunFolder
@@ -42,7 +43,7 @@ from sweeps.storage.studies import StudyStore
 from sweeps.sweep_file import parse_sweep
 from sweeps.work import WorkCounter
 
-_RESUMABLE_SECTIONS = ("resources", "checkpoints", "limits", "study")
+_RESUMABLE_SECTIONS = ("resources", "checkpoints", "limits", "study", "logging")
 """What may be changed when a sweep is resumed: nothing that decides on a number."""
 
 
@@ -202,6 +203,7 @@ def _gone_on_with(
         gone = folder.lock.predecessor
         circumstances.say(f"the driver before, process {gone.pid} on {gone.host}, has died")
     circumstances.say(_version_note(about))
+    check_loggers(spec.logging, address)
     data = load_dataset(spec.data)
     work = WorkCounter(data)
     check_against_data(spec, data, work)
@@ -220,7 +222,7 @@ def _gone_on_with(
     with started_executor(spec, data, folder.place, circumstances) as running:
         line = opening(spec, running, circumstances.executor, address)
         circumstances.say(f"{line}; {ended}")
-        return driven(driver, running, address, circumstances)
+        return driven(driver, spec, running, address, circumstances)
 
 
 def _check_resumable(overrides: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from rso_core.errors import InvalidInput
 from sweeps.circumstances import Circumstances, started_executor
 from sweeps.driver import Driver
 from sweeps.driving import Outcome, cost_of, driven, opening, resumable, study_store
+from sweeps.loggers import check_loggers
 from sweeps.reading import check_against_data, read_sweep
 from sweeps.run_folder import RunFolder, check_output, free_name
 from sweeps.search import Search
@@ -45,6 +46,7 @@ def launch(
     check_against_data(spec, data, work)
     if spec.study.storage is not None:
         _check_new_study(study_store(spec, None), spec.study.storage)
+    check_loggers(spec.logging, address)
     warm = warm_trials(spec, circumstances.say)
     with started_executor(spec, data, open_place(address), circumstances) as executor:
         folder = RunFolder.create(
@@ -54,7 +56,7 @@ def launch(
             store = study_store(spec, folder.journal)
             driver = Driver(spec, folder, Search(spec, store, cost_of(work), warm=warm), work)
             circumstances.say(opening(spec, executor, circumstances.executor, address))
-            return driven(driver, executor, address, circumstances)
+            return driven(driver, spec, executor, address, circumstances)
 
 
 def _output(out: str | None, spec: SweepSpec) -> str:

@@ -127,7 +127,7 @@ class RunFolder:
             StorageFailed: a log is damaged before its end, or cannot be written.
         """
         self.place.make(*_FOLDERS)
-        self.place.tidy("", *_FOLDERS, "weights")
+        self.place.tidy("", *_FOLDERS, "weights", "final_states")
         for log in (self.journal, self._cycles, self._runs, self._attempts, self._warm):
             log.repair()
 

@@ -20,6 +20,7 @@ from pydantic.config import JsonDict
 from rso_core.datasets import DataOptions
 from rso_core.validation import shown
 from sweeps.conditions import WrittenConstraints
+from sweeps.logging_options import LoggingOptions
 from sweeps.pruners import NoPruning, WrittenPruner
 from sweeps.samplers import GridSampling, WrittenSampler
 from sweeps.scalars import WrittenPoints, constraint_fault
@@ -302,6 +303,10 @@ class SweepSpec(Section):
     limits: Limits = Field(default_factory=Limits, description="When a run is given up")
     study: StudyOptions = Field(
         default_factory=StudyOptions, description="Where the Optuna study is kept"
+    )
+    logging: LoggingOptions = Field(
+        default_factory=LoggingOptions,
+        description="Where runs are told of besides the run folder",
     )
     output: str | None = Field(
         default=None,

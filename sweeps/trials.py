@@ -258,6 +258,7 @@ class Trials:
             self.records.forget(number, names)
         for name in names:
             self._checkpoints.delete(name)
+            self._checkpoints.delete_final(name)
 
 
 def _when_ended(frozen: FrozenTrial) -> tuple[bool, datetime, int]:

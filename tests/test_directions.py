@@ -35,13 +35,13 @@ def test_only_few_modules_know_ray_and_optuna() -> None:
 
     assert users("ray", for_types_too=True) == {"ray_executor.py", "ray_connection.py"}
     assert users("optuna") == {
-        *("search.py", "growth.py", "points.py", "study_trials.py", "told_trials.py"),
+        *("search.py", "growth.py", "study_trials.py", "told_trials.py"),
         *("study_sampler.py", "quick_tpe.py", "study_pruner.py", "own_classes.py"),
-        *("studies.py", "journal.py", "study_storage.py"),
+        *("studies.py", "journal.py", "study_storage.py", "journal_view.py"),
     }
-    # the models of a sweep file and the driver's trials name its types, but never load it
+    # the driver's trials name its types, but never load it
     only_for_types = users("optuna", for_types_too=True) - users("optuna")
-    assert only_for_types == {"domains.py", "space.py", "trials.py"}
+    assert only_for_types == {"trials.py"}
 
 
 def test_no_module_uses_another_s_underscore_names() -> None:

@@ -10,8 +10,8 @@ import pytest
 Refused = Callable[..., None]
 
 _KEYS = (
-    "valid: budget, checkpoints, constraints, data, first, limits, name, objective, output, "
-    "pruner, repetitions, resources, sampler, seed, seeds, space, stop, study, trials, warm_start"
+    "valid: budget, checkpoints, constraints, data, first, limits, logging, name, "
+    "objective, output, pruner, repetitions, resources, sampler, seed, seeds, space, stop, study, trials, warm_start"
 )
 _SAMPLERS = "grid, random, tpe, gp, cmaes, nsga2, nsga3, qmc, brute_force or module:Class"
 _PRUNERS = (
