@@ -24,12 +24,17 @@ if TYPE_CHECKING:
         optimizers_by_architecture_and_batch_size,
     )
     from analysis.frames import Frames, load
+    from analysis.objectives import Objective
+    from analysis.pareto import pareto_set
+    from analysis.pareto_charts import pareto_chart
+    from analysis.pareto_tables import pareto_table
     from analysis.report import Report, write_report
     from analysis.run_folder import SweepMetadata, UnreadableRunFolder
     from analysis.tables import Table
 
 __all__ = [
     "Frames",
+    "Objective",
     "Report",
     "SweepMetadata",
     "Table",
@@ -42,17 +47,24 @@ __all__ = [
     "interruptions",
     "load",
     "optimizers_by_architecture_and_batch_size",
+    "pareto_chart",
+    "pareto_set",
+    "pareto_table",
     "write_report",
 ]
 
 _MODULES = {
     "Frames": "analysis.frames",
+    "Objective": "analysis.objectives",
     "Report": "analysis.report",
     "SweepMetadata": "analysis.run_folder",
     "Table": "analysis.tables",
     "UnreadableRunFolder": "analysis.run_folder",
     "interruptions": "analysis.attempts",
     "load": "analysis.frames",
+    "pareto_chart": "analysis.pareto_charts",
+    "pareto_set": "analysis.pareto",
+    "pareto_table": "analysis.pareto_tables",
     "write_report": "analysis.report",
 }
 

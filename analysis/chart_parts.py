@@ -63,7 +63,11 @@ def theme(dark: bool) -> dict[str, Any]:
             "offset": 8,
         },
         "view": {"stroke": None},
-        "style": {"faint": {"opacity": 0.5 if dark else 0.35}},
+        "line": {"color": soft},  # those that belong to no optimiser and no layer
+        "style": {
+            "faint": {"opacity": 0.5 if dark else 0.35},
+            "chosen": {"stroke": "#17181b" if dark else "#ffffff", "strokeWidth": 1},
+        },
         "range": {
             "category": list(_ON_DARK if dark else _ON_LIGHT),
             # ordered layers: the ends that vanish into the page are cut off

@@ -21,8 +21,10 @@ from analysis.chart_parts import (
     styled,
 )
 from analysis.curves import accepted_curves, accuracy_curves
+from analysis.dominance import judged_trials
 from analysis.frames import Frames
-from analysis.wording import optimizer_label
+from analysis.pareto_charts import MOST_DOMINATED, pareto_chart
+from analysis.wording import listed, metric_label, optimizer_label
 
 _PNG_PPI = 200
 _MOST_MARKED = 25
@@ -63,29 +65,35 @@ def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
     curves = accuracy_curves(frames)
     if curves.empty:
         return ()
-    best = "the best configuration by mean objective"
+    sweep = frames.sweeps[0]
+    several = len(sweep.objectives) > 1
+    chosen_by = f"mean {metric_label(sweep.metric)}" if several else "mean objective"
+    best = f"the best configuration by {chosen_by}"
     common = (
         f"Bold: {best} of each optimiser and network, its mean over the seeds"
         + (", with one standard deviation either side" if curves["low"].notna().any() else "")
         + ". Faint: every other configuration."
     )
     charts = [
-        NamedChart(
-            f"accuracy_by_{name}",
-            f"Test accuracy against {against}",
-            common if name == "cycle" else "The same runs." + extra,
-            accuracy_chart(curves, name, axis),
-        )
-        for name, against, axis, extra in (
-            ("cycle", "cycles", "Cycle (SGD: epoch)", ""),
-            (
-                "images",
-                "images passed",
-                "Images passed forwards",
-                " Backward passes of gradient methods are not counted.",
-            ),
-            ("seconds", "training time", "Training time (s)", " Without evaluation."),
-        )
+        *(_pareto(frames) if several else ()),
+        *(
+            NamedChart(
+                f"accuracy_by_{name}",
+                f"Test accuracy against {against}",
+                common if name == "cycle" else "The same runs." + extra,
+                accuracy_chart(curves, name, axis),
+            )
+            for name, against, axis, extra in (
+                ("cycle", "cycles", "Cycle (SGD: epoch)", ""),
+                (
+                    "images",
+                    "images passed",
+                    "Images passed forwards",
+                    " Backward passes of gradient methods are not counted.",
+                ),
+                ("seconds", "training time", "Training time (s)", " Without evaluation."),
+            )
+        ),
     ]
     layers = accepted_curves(frames)
     if not layers.empty:
@@ -99,6 +107,28 @@ def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
             )
         )
     return tuple(charts)
+
+
+def _pareto(frames: Frames) -> tuple[NamedChart, ...]:
+    chart = pareto_chart(frames)
+    if chart is None:
+        return ()
+    objectives = frames.sweeps[0].objectives
+    caption = (
+        "Large: the Pareto set, the trials that no other one equals in all of "
+        f"{listed([metric_label(each.metric) for each in objectives])} and betters in one. Small "
+        "and faint: the other trials that ran to their end. Every point is a mean over the seeds. "
+    )
+    if len(objectives) == 2:
+        caption += "The line is the front: no trial lies beyond it."
+    else:
+        caption += "Each line is the front of the two objectives of its panel alone."
+    n_dominated = int((~judged_trials(frames.runs, objectives)["is_pareto"]).sum())
+    if n_dominated > MOST_DOMINATED:
+        caption += f" {MOST_DOMINATED:,} of the {n_dominated:,} other trials are drawn."
+    aims = " against ".join(metric_label(each.metric) for each in objectives[:2])
+    title = aims.capitalize() if len(objectives) == 2 else "The Pareto set"
+    return (NamedChart("pareto_front", title, caption, chart),)
 
 
 def accuracy_chart(curves: pd.DataFrame, x: str, x_title: str) -> alt.FacetChart | alt.ConcatChart:

@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from analysis import comparisons
 from analysis.addresses import without_credentials
-from analysis.charts import Drawing, theme
+from analysis.chart_parts import theme
+from analysis.charts import Drawing
 from analysis.findings import findings, is_unfinished, progress
 from analysis.frames import Frames, option_columns
 from analysis.run_folder import SweepMetadata
@@ -55,6 +56,7 @@ def render_page(frames: Frames, tables: Sequence[Table], drawings: Sequence[Draw
         specifications=[_without_look(drawing.specification) for drawing in drawings],
         themes={"light": {**theme(dark=False), "background": None}, "dark": theme(dark=True)},
         best=_best(frames),
+        best_by=f" by {metric_label(sweep.metric)} alone" if len(sweep.objectives) > 1 else "",
         run=_how_it_was_run(frames),
         versions=_facts(sweep.provenance.get("versions")),
         machine=_machine(sweep.provenance.get("machine")),
@@ -88,6 +90,10 @@ def _asked(sweep: SweepMetadata) -> Facts:
             ("pruner", "Pruner"),
             ("trials", "Trials"),
             ("seeds", "Training seeds"),
+            ("repetitions", "More seeds"),
+            ("stop", "Stop rule"),
+            ("warm_start", "Warm start"),
+            ("constraints", "Constraints"),
             ("seed", "Sweep seed"),
             ("resources", "Resources"),
             ("limits", "Limits"),
@@ -96,8 +102,8 @@ def _asked(sweep: SweepMetadata) -> Facts:
         )
         if asked.get(name) is not None and (words := _in_words(asked[name]))
     ]
-    verb = "highest" if sweep.direction == "maximize" else "lowest"
-    return [("Objective", f"{verb} {metric_label(sweep.metric)}"), *facts]
+    aims = [f"{each.superlative} {metric_label(each.metric)}" for each in sweep.objectives]
+    return [("Objective" if len(aims) == 1 else "Objectives", listed(aims)), *facts]
 
 
 def _space(sweep: SweepMetadata) -> Facts:
@@ -107,6 +113,7 @@ def _space(sweep: SweepMetadata) -> Facts:
 
 def _how_it_was_run(frames: Frames) -> Facts:
     runs, started = frames.runs, frames.sweeps[0].provenance.get("started_at")
+    runs = runs[~comparisons.is_not_begun(runs)]
     facts = [("Started", str(started))] if started else []
     if runs["ended_at"].notna().any():
         facts.append(("Last run ended", runs["ended_at"].max().isoformat(timespec="seconds")))

@@ -14,7 +14,7 @@ from analysis.standard_tables import standard_tables
 from analysis.tables import Table
 
 _PAGE = "report.html"
-_TABLES_THAT_CAN_GO = ("chosen_settings", "failures", "interruptions")
+_TABLES_THAT_CAN_GO = ("chosen_settings", "failures", "interruptions", "pareto_set")
 """Tables that an earlier report of the same sweep may have had and a later one lacks."""
 
 

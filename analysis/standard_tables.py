@@ -8,7 +8,7 @@ from analysis import comparisons
 from analysis.attempts import interruptions
 from analysis.frames import Frames, option_columns
 from analysis.objectives import Direction, Objective
-from analysis.pareto_table import objective_column, pareto_table
+from analysis.pareto_tables import objective_column, pareto_table
 from analysis.tables import Column, Table
 from analysis.wording import dimension_label, format_number, listed, metric_label, optimizer_label
 

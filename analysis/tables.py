@@ -17,8 +17,6 @@ from analysis.wording import MISSING, format_number, optimizer_label, setting_te
 _LONGEST = 72
 """Characters of a cell in Markdown and LaTeX, where a long one would break the table."""
 
-_COUNTED = {"n_images_passed": "images", "n_visited": "visits"}
-
 Kind = Literal[
     "text", "optimizer", "setting", "number", "count", "seconds", "accuracy", "difference", "seeds"
 ]
@@ -155,16 +153,14 @@ def format_accuracy(mean: float, std: float, n_seeds: int) -> str:
 
 
 def format_metric(metric: str, value: float) -> str:
-    """A figure of a run with its unit: `91.52 %`, `12.5 min`, `4,800 images`."""
+    """A figure of a run with its unit: `91.52 %`, `12.5 min`, `0.3120 nats`; a count has none."""
     if pd.isna(value):
         return MISSING
     if metric.endswith("_accuracy"):
         return f"{100 * value:.2f} %"
     if metric == "training_s":
         return format_seconds(value)
-    if metric in _COUNTED:
-        return f"{round(value):,} {_COUNTED[metric]}"
-    return f"{value:.4f} nats"
+    return f"{value:.4f} nats" if metric.endswith("_loss") else f"{round(value):,}"
 
 
 def format_seconds(seconds: float) -> str:

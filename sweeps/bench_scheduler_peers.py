@@ -12,13 +12,20 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rso_core.errors import InvalidInput
-from sweeps.bench_scheduler_sweep import bench_folder
-from sweeps.bench_scheduler_training import N_VALUES, accuracy
+from sweeps.bench_scheduler_trial import (
+    BATCH_SIZES,
+    FINAL_FRACTION,
+    N_VALUES,
+    PERTURBATION_STD,
+    WEIGHT_DECAY,
+    accuracy,
+    bench_folder,
+)
 
 PeerName = Literal["tune_reuse_limited", "tune_reuse", "tune", "optuna"]
 PEERS: dict[PeerName, str] = {
@@ -30,7 +37,8 @@ PEERS: dict[PeerName, str] = {
 PEER_SAMPLERS = ("random", "tpe")
 EXTRA = "pip install 'rso-sweep[peers]'"
 _MOST_S = 1800.0
-_BATCH_SIZES = (32, 64, 128, 256, 512)
+_RESULT = "result.json"
+_QUIET_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class PeerTimes:
     """1 where there are none: Optuna's loop."""
     seconds: float
     sampler: str
-    overhead_ms_per_trial: float | None
+    overhead_ms_per_trial: float | None = None
     """From the end of the first trial to that of the last, beyond the ideal; None if missing."""
     unavailable: str | None = None
     """Why it was not measured."""
@@ -61,42 +69,42 @@ def measure_peer(
         seconds: that each trial sleeps.
         sampler: one of `PEER_SAMPLERS`.
 
+    Returns:
+        Its times, or why there are none.
+
     Raises:
-        InvalidInput: it fails, or the current folder cannot be written.
+        InvalidInput: the current folder cannot be written.
     """
-    given = PeerTimes(
-        PEERS[peer], trials, 1 if peer == "optuna" else actors, seconds, sampler, None
-    )
+    given = PeerTimes(PEERS[peer], trials, 1 if peer == "optuna" else actors, seconds, sampler)
     if peer != "optuna" and not _has_tune():
-        return PeerTimes(**{**asdict(given), "unavailable": EXTRA})
+        return replace(given, unavailable=EXTRA)
     with bench_folder() as folder:
-        arguments = [peer, str(trials), str(actors), str(seconds), sampler, str(folder)]
-        environment = {
-            **os.environ,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        }
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", __name__, *arguments],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=_MOST_S,
-                check=False,
-                env=environment,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise InvalidInput(
-                f"'{PEERS[peer]}' must end within {_MOST_S:.0f} s; ask for fewer '--trials'"
-            ) from error
-        result = folder / "result.json"
-        if done.returncode or not result.exists():
-            said = (done.stderr.strip() or "nothing").splitlines()[-1]
-            raise InvalidInput(f"'{PEERS[peer]}' ends with status {done.returncode}: {said}")
-        per_trial_ms = json.loads(result.read_text(encoding="utf-8"))
-    return PeerTimes(**{**asdict(given), "overhead_ms_per_trial": per_trial_ms})
+        why = _run([peer, str(trials), str(actors), str(seconds), sampler, str(folder)])
+        if why is not None:
+            return replace(given, unavailable=why)
+        per_trial_ms = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+    return replace(given, overhead_ms_per_trial=per_trial_ms)
+
+
+def _run(arguments: Sequence[str]) -> str | None:
+    """Runs this module as a program; why it has failed, or None."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_MOST_S,
+            check=False,
+            env=os.environ | _QUIET_RAY,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {_MOST_S:.0f} s"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip() or "nothing"
+    return f"it ended with status {done.returncode}: {said.splitlines()[-1]}"
 
 
 def _has_tune() -> bool:
@@ -106,7 +114,7 @@ def _has_tune() -> bool:
 def _main(peer: str, trials: str, actors: str, seconds: str, sampler: str, folder: str) -> None:
     measure = _optuna_ms if peer == "optuna" else _tune_ms
     per_trial_ms = measure(peer, int(trials), int(actors), float(seconds), sampler, Path(folder))
-    (Path(folder) / "result.json").write_text(json.dumps(per_trial_ms), encoding="utf-8")
+    (Path(folder) / _RESULT).write_text(json.dumps(per_trial_ms), encoding="utf-8")
 
 
 def _per_trial_ms(ends: list[float], seconds: float, actors: int) -> float:
@@ -137,11 +145,13 @@ def _optuna_ms(
     ends = []
     for _ in range(trials):
         trial = study.ask()
-        values = {
-            "batch_size": trial.suggest_categorical("batch_size", _BATCH_SIZES),
-            "perturbation_std": trial.suggest_float("perturbation_std", 0.1, 10.0, log=True),
-            "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
-            "final_fraction": trial.suggest_float("final_fraction", 0.0, 1.0),
+        values: dict[str, Any] = {
+            "batch_size": trial.suggest_categorical("batch_size", BATCH_SIZES),
+            "perturbation_std": trial.suggest_float(
+                "perturbation_std", *PERTURBATION_STD, log=True
+            ),
+            "weight_decay": trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True),
+            "final_fraction": trial.suggest_float("final_fraction", *FINAL_FRACTION),
         }
         value = 0.0
         for cycle in range(1, N_VALUES + 1):
@@ -161,7 +171,7 @@ def _tune_ms(
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
-    class Sleeping(tune.Trainable):  # type: ignore[misc]  # ray ships no type information
+    class Sleeping(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
             self.values = config
 
@@ -175,7 +185,7 @@ def _tune_ms(
             self.values = new_config
             return True
 
-    class Ends(tune.Callback):  # type: ignore[misc]
+    class Ends(tune.Callback):
         def __init__(self) -> None:
             self.moments: list[float] = []
 
@@ -190,15 +200,20 @@ def _tune_ms(
     tune.Tuner(
         Sleeping,
         param_space={
-            "batch_size": tune.choice(list(_BATCH_SIZES)),
-            "perturbation_std": tune.loguniform(0.1, 10.0),
-            "weight_decay": tune.loguniform(1e-6, 1e-2),
-            "final_fraction": tune.uniform(0.0, 1.0),
+            "batch_size": tune.choice(list(BATCH_SIZES)),
+            "perturbation_std": tune.loguniform(*PERTURBATION_STD),
+            "weight_decay": tune.loguniform(*WEIGHT_DECAY),
+            "final_fraction": tune.uniform(*FINAL_FRACTION),
         },
         tune_config=tune.TuneConfig(
             search_alg=search, num_samples=trials, reuse_actors=peer != "tune"
         ),
-        run_config=tune.RunConfig(storage_path=str(folder), callbacks=[ends], verbose=0),
+        run_config=tune.RunConfig(
+            storage_path=str(folder),
+            callbacks=[ends],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
     ).fit()
     ray.shutdown()
     if len(ends.moments) != trials:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rso_core.errors import InvalidInput
-from sweeps.bench_scheduler_sweep import bench_folder
+from sweeps.bench_scheduler_trial import bench_folder
 
 _SWEEP = """
 name: bench-start

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
 from rso_core.datasets import load_dataset
-from rso_core.errors import InvalidInput, reason
+from rso_core.errors import InvalidInput
 from sweeps.bench_scheduler_training import UNTIL_STOPPED, bench_spec, sleeping
+from sweeps.bench_scheduler_trial import bench_folder
 from sweeps.display import PlainDisplay
 from sweeps.driver import Driver
 from sweeps.driving import cost_of, study_store
@@ -117,24 +117,6 @@ def durable_append_ms() -> float:
             place.append("lines", b"x" * 200)
             times.append(time.perf_counter() - began)
     return 1000 * sorted(times)[_N_APPENDS // 2]
-
-
-@contextmanager
-def bench_folder() -> Iterator[Path]:
-    """A folder beneath the current one, whose disk a sweep would use too; it is removed.
-
-    Raises:
-        InvalidInput: it cannot be made.
-    """
-    try:
-        folder = TemporaryDirectory(prefix=".bench-scheduler-", dir=Path.cwd())
-    except OSError as error:
-        raise InvalidInput(
-            f"the current folder must be one that can be written ({reason(error)}); "
-            "the sweeps that are measured write their records there"
-        ) from error
-    with folder as name:
-        yield Path(name)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -14,12 +13,18 @@ from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from rso_core.optimizers import ProgressCallback
 from rso_core.records import CycleRecord, Progress
+from sweeps.bench_scheduler_trial import (
+    BATCH_SIZES,
+    FINAL_FRACTION,
+    N_VALUES,
+    PERTURBATION_STD,
+    WEIGHT_DECAY,
+    accuracy,
+)
 from sweeps.spec import LARGEST_SEED, SweepSpec
 from sweeps.sweep_file import parse_sweep
 from sweeps.worker import TrainingFactory
 
-N_VALUES = 5
-"""Values that a run reports: one a cycle."""
 UNTIL_STOPPED = LARGEST_SEED
 """A run of this seed goes on until it is stopped, so that it keeps its actor to itself."""
 _STOPPABLE_S = 0.02
@@ -30,11 +35,11 @@ data: {{name: mnist, train_size: 1000, validation_size: 500, test_size: 500}}
 budget: {{cycles: {N_VALUES}}}
 space:
   architecture: one_conv
-  batch_size: [32, 64, 128, 256, 512]
+  batch_size: {list(BATCH_SIZES)}
   optimizer: rso
-  perturbation_std: {{low: 0.1, high: 10.0, log: true}}
-  weight_decay: {{low: 1.0e-6, high: 1.0e-2, log: true}}
-  final_fraction: {{low: 0.0, high: 1.0}}
+  perturbation_std: {{low: {PERTURBATION_STD[0]}, high: {PERTURBATION_STD[1]}, log: true}}
+  weight_decay: {{low: {WEIGHT_DECAY[0]:.1e}, high: {WEIGHT_DECAY[1]:.1e}, log: true}}
+  final_fraction: {{low: {FINAL_FRACTION[0]}, high: {FINAL_FRACTION[1]}}}
 sampler: {{name: SAMPLER}}
 trials: N_TRIALS
 """
@@ -57,34 +62,6 @@ def bench_spec(sampler: str, n_trials: int) -> SweepSpec:
 def sleeping(seconds: float) -> TrainingFactory:
     """Trainings that take so many seconds each, in all."""
     return partial(SleepingTraining, seconds=seconds)
-
-
-def accuracy(
-    batch_size: int,
-    perturbation_std: float,
-    weight_decay: float,
-    final_fraction: float,
-    seed: int,
-    cycle: int,
-) -> float:
-    """From 0 to 1; rises from cycle to cycle, and has one optimum in the space.
-
-    Args:
-        batch_size: best at 128.
-        perturbation_std: best at 1.
-        weight_decay: best at 1e-4, above 0.
-        final_fraction: best at 0.1.
-        seed: shifts it a little.
-        cycle: from 1.
-    """
-    distance = (
-        math.log10(perturbation_std) ** 2
-        + 0.1 * math.log10(weight_decay / 1e-4) ** 2
-        + 0.1 * math.log2(batch_size / 128) ** 2
-        + (final_fraction - 0.1) ** 2
-    )
-    noise = 0.01 * math.sin(12.9898 * seed + 78.233 * distance)
-    return (0.98 * math.exp(-distance) + noise * math.exp(-distance)) * (1 - 0.5**cycle)
 
 
 class SleepingTraining:

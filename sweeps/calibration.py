@@ -27,6 +27,8 @@ LIMIT_S = 10.0
 """For all measurements together; a single one takes longer where a network is very large."""
 
 _LEAST_SAMPLE = 3
+_LEAST_SAMPLE_S = 0.01
+"""A layer's visits are measured for so long at least: short calls cost more for each visit."""
 _N_EVALUATED = 1000
 _WARM_UP_BATCH_SIZE = 64
 
@@ -218,7 +220,8 @@ class _LayerSample:
         tried_s = self._visits_s(self._batches, 0, n_tried)
         visit_s = tried_s / n_tried
         if self._n > self._n_distinct:
-            return self._sampled_s(int(budget_s / 3 / visit_s), budget_s / 3)
+            part_s = max(_LEAST_SAMPLE_S, budget_s / 3)
+            return self._sampled_s(int(part_s / visit_s), part_s)
         # every visit meets a batch for the first time, and one is like another
         end = min(self._n, n_tried + int(budget_s / visit_s))
         return (tried_s + self._visits_s(self._batches, n_tried, end)) * self._n / end

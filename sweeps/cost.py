@@ -22,7 +22,7 @@ _N_REMEMBERED = 25
 """Runs of a kind by which it is corrected: the last ones, since a machine's load changes."""
 _OVERALL_WEIGHT = 0.1
 """Of the correction of all kinds, in runs. Kinds differ more from each other than runs of one."""
-_PRIOR_WEIGHT = 1e-3
+_PRIOR_WEIGHT = 1e-6
 """Of rates in the nominal proportion, beside one measurement; it decides what is left open."""
 
 

@@ -178,8 +178,10 @@ def _value(objective: Objective, value: float) -> str:
         shown = f"{value:.2%}"
     elif metric.startswith("n_"):
         shown = f"{value:,.0f}"
+    elif metric.endswith("_s"):
+        shown = duration(value) if value >= 60 else f"{value:.3g} s"
     else:
-        shown = duration(value) if metric.endswith("_s") and value >= 60 else f"{value:.4g}"
+        shown = f"{value:.4g}"
     return f"{metric.removeprefix('n_').removesuffix('_s').replace('_', ' ')} {shown}"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +52,15 @@ def earlier_times(address: str, spec: SweepSpec, data: Dataset, work: WorkCounte
     try:
         place = open_place(address)
         if not place.exists(SWEEP_FILE):
-            raise InvalidInput(f"'--like' must be a run folder, got '{shown}', without {SWEEP_FILE}")
+            raise InvalidInput(
+                f"'--like' must be a run folder, got '{shown}', without {SWEEP_FILE}"
+            )
         text, name = RunFolder(place).sweep_text(), place.address_of(SWEEP_FILE)
         runs, cycles = _rows(place, "runs"), _rows(place, "cycles")
     except StorageFailed as error:
-        raise InvalidInput(f"'--like' must be a folder that can be read, got '{shown}': {error}") from error
+        raise InvalidInput(
+            f"'--like' must be a folder that can be read, got '{shown}': {error}"
+        ) from error
     other = parse_sweep(text, name)
     if other.data != spec.data:
         data = load_dataset(other.data)
@@ -83,8 +88,7 @@ def _rows(place: Place, log: str) -> list[_Row]:
 def _measured(
     runs: list[_Row], cycles: list[_Row], data: Dataset, work: WorkCounter
 ) -> EarlierTimes:
-    # a run that was never begun, or on which nothing was spent, has no host or no options
-    configurations = {run["run"]: _configuration(run) for run in runs if run.get("host")}
+    configurations = dict(_counted(runs, work))
     times: dict[Hashable, tuple[Configuration, list[float], list[float]]] = {}
     for cycle in cycles:
         configuration = configurations.get(cycle["run"])
@@ -109,7 +113,12 @@ def _measured(
     )
 
 
-def _configuration(run: _Row) -> Configuration:
-    """Of one cycle of that run."""
-    main = {name: run[name] for name in ("architecture", "batch_size", "optimizer")}
-    return Configuration.from_values({**main, **run["options"]}, cycles=1)
+def _counted(runs: list[_Row], work: WorkCounter) -> Iterator[tuple[str, Configuration]]:
+    """The configurations of a single cycle of each run that was begun, by the run's name."""
+    for run in runs:
+        if run.get("host"):
+            main = {name: run[name] for name in ("architecture", "batch_size", "optimizer")}
+            with suppress(InvalidInput):  # an own network that is no longer there
+                configuration = Configuration.from_values({**main, **run["options"]}, cycles=1)
+                work.count(configuration)
+                yield run["run"], configuration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rso_core.datasets import load_dataset
+from rso_core.datasets import Dataset, load_dataset
 from rso_core.errors import InvalidInput
 from sweeps.circumstances import Circumstances, ExecutorName, started_executor
 from sweeps.driver import Driver
@@ -27,6 +28,7 @@ from sweeps.growth import (
     check_growth,
     earlier_spaces,
     grown_study,
+    has_failed,
     needs_new_study,
     trials_of,
     with_earlier,
@@ -40,11 +42,15 @@ from sweeps.search import Search
 from sweeps.spec import SweepSpec
 from sweeps.storage.redaction import redacted
 from sweeps.storage.studies import StudyStore
+from sweeps.storage.study_storage import storage_errors
 from sweeps.sweep_file import parse_sweep
 from sweeps.work import WorkCounter
 
 _RESUMABLE_SECTIONS = ("resources", "checkpoints", "limits", "study", "logging")
 """What may be changed when a sweep is resumed: nothing that decides on a number."""
+_SUPERSEDED = "superseded"
+"""In a grown sweep's provenance, until it is done: of what the records are to be rid."""
+_LONGEST_NAME = 100
 
 
 def is_run_folder(sweep: str) -> bool:
@@ -84,7 +90,12 @@ def resume(
         spec = parse_sweep(text, folder.place.address_of(SWEEP_FILE), overrides)
         about = _provenance(text)
         circumstances = _circumstances(about, executor, ray_address, command, console)
-        return _gone_on_with(spec, about, folder, address, circumstances)
+        _tell_of_before(about, folder, circumstances)
+        earlier_spaces(about)
+        data, work = _checked(spec, address)
+        folder.tidy()
+        about = _with_growth_completed(folder, text, about)
+        return _gone_on_with(spec, about, folder, address, circumstances, data, work)
 
 
 def grow(
@@ -115,20 +126,26 @@ def grow(
         SweepStopped: the run folder or the study's storage fails.
         KeyboardInterrupt: a second Ctrl-C.
     """
+    of_study = [override for override in overrides if _section(override) == "study"]
     with resumable(address), closing(RunFolder.hold(address)) as folder:
         text, name = folder.sweep_text(), folder.place.address_of(SWEEP_FILE)
         about = _provenance(text)
-        before = parse_sweep(text, name)
+        before = parse_sweep(text, name, of_study)
         if sweep is None:
             after = parse_sweep(text, name, [*_whole_grid(before), *overrides])
         else:
             after = read_sweep(sweep, overrides)
         # where the study is kept is no part of what is asked
-        after = after.model_copy(update={"study": before.study})
+        after = after.model_copy(update={"study": before.study, "trials": after.n_trials()})
         circumstances = _circumstances(about, executor, ray_address, command, console)
+        _tell_of_before(about, folder, circumstances)
+        earlier_spaces(about)
+        check_growth(before, after, {})
+        data, work = _checked(after, address)
         folder.tidy()
-        after, about = _grown(folder, before, after, about, retries_failed)
-        return _gone_on_with(after, about, folder, address, circumstances)
+        about = _with_growth_completed(folder, text, about)
+        after, about = _grown(folder, before, after, about, retries_failed, circumstances)
+        return _gone_on_with(after, about, folder, address, circumstances, data, work)
 
 
 def _grown(
@@ -137,40 +154,68 @@ def _grown(
     after: SweepSpec,
     about: Mapping[str, Any],
     retries_failed: bool,
+    circumstances: Circumstances,
 ) -> tuple[SweepSpec, Mapping[str, Any]]:
     """Makes of the sweep in a folder the larger one, all at once, when its file is replaced."""
     store = study_store(before, folder.journal)
-    trials = trials_of(store) if store.has_study() else []
     records = folder.records(before.objective, before.budget.cycles)
-    points = begun_points(trials, before.space, records)
-    check_growth(before, after, points)
-    after = after.model_copy(update={"trials": after.n_trials()})
-    if trials and (retries_failed or needs_new_study(before, after)):
-        name = _free_study_name(store, study_name(before))
-        after = after.model_copy(update={"study": after.study.model_copy(update={"name": name})})
-        new = StudyStore(store.storage, name, store.flush)
-        grown_study(store, new, before, after, records, retries_failed=retries_failed)
-    about = with_earlier(about, before, after, len(points))
-    folder.replace_sweep(after, about)
-    n_cycles = after.budget.cycles
-    folder.set_aside(
-        lambda row: (
-            (retries_failed and row["state"] == "failed")
-            or (row["state"] == "finished" and row["cycles"] < n_cycles)
-        )
-    )
-    return after, about
+    with storage_errors():
+        trials = trials_of(store) if store.has_study() else []
+        begun = begun_points(trials, before.space, records)
+        check_growth(before, after, begun)
+        if retries_failed and not has_failed(trials, records):
+            circumstances.say("no trial has failed: none is tried again")
+            retries_failed = False
+        if trials and (retries_failed or needs_new_study(before, after)):
+            name = _free_study_name(store, study_name(before))
+            of_name = {"study": after.study.model_copy(update={"name": name})}
+            after = after.model_copy(update=of_name)
+            new = StudyStore(store.storage, name, store.flush)
+            grown_study(store, new, before, after, records, retries_failed=retries_failed)
+    about = with_earlier(about, before, after, len(begun))
+    gets_cycles = after.budget != before.budget
+    if gets_cycles or retries_failed:
+        about = {**about, _SUPERSEDED: {"cycles": gets_cycles, "failed": retries_failed}}
+    if after != before:
+        folder.replace_sweep(after, about)  # from here on it is the larger one
+    return after, _with_superseded_set_aside(folder, after, about)
+
+
+def _with_growth_completed(
+    folder: RunFolder, text: str, about: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Does what an earlier driver was ended in: what it had grown is all there then."""
+    if _SUPERSEDED not in about:
+        return about
+    spec = parse_sweep(text, folder.place.address_of(SWEEP_FILE))
+    return _with_superseded_set_aside(folder, spec, about)
+
+
+def _with_superseded_set_aside(
+    folder: RunFolder, spec: SweepSpec, about: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Takes what the grown sweep counts no more out of its records, and the note of it."""
+    superseded = about.get(_SUPERSEDED)
+    if not isinstance(superseded, dict):
+        return about
+    n_cycles = spec.budget.cycles if superseded.get("cycles") else None
+    folder.set_aside(n_cycles, failed=bool(superseded.get("failed")))
+    about = {key: value for key, value in about.items() if key != _SUPERSEDED}
+    folder.replace_sweep(spec, about)
+    return about
 
 
 def _free_study_name(store: StudyStore, name: str) -> str:
     """NAME.2, NAME.3, ...: the first that no study has."""
     stem, dot, number = name.rpartition(".")
-    if not (dot and number.isdigit()):
+    if not (dot and stem and number.isdecimal()):
         stem, number = name, "1"
-    following = int(number) + 1
-    while StudyStore(store.storage, f"{stem}.{following}", store.flush).has_study():
-        following += 1
-    return f"{stem}.{following}"
+    for following in itertools.count(int(number) + 1):
+        ending = f".{following}"
+        candidate = stem[: _LONGEST_NAME - len(ending)] + ending
+        if not StudyStore(store.storage, candidate, store.flush).has_study():
+            return candidate
+    raise AssertionError("numbers do not end")
 
 
 def _whole_grid(before: SweepSpec) -> list[str]:
@@ -192,22 +237,33 @@ def _circumstances(
     return Circumstances(used, ray_address, command, console)
 
 
+def _tell_of_before(
+    about: Mapping[str, Any], folder: RunFolder, circumstances: Circumstances
+) -> None:
+    if folder.lock.predecessor is not None:
+        gone = folder.lock.predecessor
+        circumstances.say(f"the driver before, process {gone.pid} on {gone.host}, has died")
+    circumstances.say(_version_note(about))
+
+
+def _checked(spec: SweepSpec, address: str) -> tuple[Dataset, WorkCounter]:
+    """Its data, which it fits."""
+    check_loggers(spec.logging, address)
+    data = load_dataset(spec.data)
+    work = WorkCounter(data)
+    check_against_data(spec, data, work)
+    return data, work
+
+
 def _gone_on_with(
     spec: SweepSpec,
     about: Mapping[str, Any],
     folder: RunFolder,
     address: str,
     circumstances: Circumstances,
+    data: Dataset,
+    work: WorkCounter,
 ) -> Outcome:
-    if folder.lock.predecessor is not None:
-        gone = folder.lock.predecessor
-        circumstances.say(f"the driver before, process {gone.pid} on {gone.host}, has died")
-    circumstances.say(_version_note(about))
-    check_loggers(spec.logging, address)
-    data = load_dataset(spec.data)
-    work = WorkCounter(data)
-    check_against_data(spec, data, work)
-    folder.tidy()
     store = study_store(spec, folder.journal)
     warm = folder.warm_trials()
     search = Search(spec, store, cost_of(work), earlier_spaces(about), warm)
@@ -227,13 +283,17 @@ def _gone_on_with(
 
 def _check_resumable(overrides: Sequence[str]) -> None:
     for override in overrides:
-        key = override.partition("=")[0].strip()
-        if key.partition(".")[0] not in _RESUMABLE_SECTIONS:
+        if _section(override) not in _RESUMABLE_SECTIONS:
+            key = override.partition("=")[0].strip()
             allowed = ", ".join(_RESUMABLE_SECTIONS[:-1]) + f" and {_RESUMABLE_SECTIONS[-1]}"
             raise InvalidInput(
                 f"'{key}' cannot be changed when a sweep is resumed, only {allowed} can "
                 f"(--set {redacted(override)})"
             )
+
+
+def _section(override: str) -> str:
+    return override.partition("=")[0].strip().partition(".")[0]
 
 
 def _provenance(text: str) -> Mapping[str, Any]:

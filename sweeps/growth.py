@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -11,7 +12,6 @@ from optuna.trial import FrozenTrial, TrialState
 from rso_core.configuration import Scalar
 from rso_core.errors import InvalidInput
 from sweeps.points import EarlierSpace
-from sweeps.pruners import WilcoxonPruning
 from sweeps.records import Records
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
@@ -22,22 +22,25 @@ _FREE = ("resources", "checkpoints", "limits", "output", "repetitions", "stop", 
 """Sections that may be anything at any time: they decide on no number that is there."""
 _GROWING = ("trials", "seeds", "budget", "space", "constraints", "first")
 _OF_A_SPACE = ("space", "constraints", "first")
+_OF_ONE_STUDY = ("cma:", "cmawm:", "sepcma:", "x_for_tell")
+"""What CMA-ES keeps with trials: the state of a search in the space that there was."""
 
 
 def check_growth(
-    before: SweepSpec, after: SweepSpec, points: Sequence[Mapping[str, Scalar]]
+    before: SweepSpec, after: SweepSpec, begun: Mapping[int, Mapping[str, Scalar] | None]
 ) -> None:
     """Holds a sweep that is to be grown against what it was.
 
     Args:
         before: as it was.
         after: as it is to be.
-        points: of all its trials that have been begun.
+        begun: see `begun_points`.
 
     Raises:
         InvalidInput: a line for everything that would make its results another sweep's.
     """
-    problems = [*_changed(before, after), *_shrunk(before, after, len(points))]
+    problems = [*_changed(before, after), *_shrunk(before, after, len(begun))]
+    points = [point for point in begun.values() if point is not None]
     foreign = [point for point in points if not after.space.has(point)]
     if foreign:
         shown = ", ".join(f"{name} {value}" for name, value in foreign[0].items())
@@ -85,6 +88,7 @@ def grown_study(
     """
     gets_more = before.seeds != after.seeds or before.budget != after.budget
     study_id = create_study(new, after)
+    _copy_sequence(old, new, study_id)
     for frozen in trials_of(old):
         template = _copied(frozen, before.space, after.space, records)
         is_again = is_own(frozen) and (
@@ -95,7 +99,8 @@ def grown_study(
             template.state = TrialState.RUNNING
             template.values = None
             template.datetime_complete = None
-        if template.state in _NOT_TOLD and not _keeps_reports(frozen, before, after):
+        if template.state in _NOT_TOLD and (gets_more or frozen.state == TrialState.FAIL):
+            # what it heard was a mean over other seeds, or of another training
             template.intermediate_values = {}
         new.storage.create_new_trial(study_id, template_trial=template)
     new.flush()
@@ -104,12 +109,12 @@ def grown_study(
 _NOT_TOLD = (TrialState.RUNNING, TrialState.WAITING)
 
 
-def _keeps_reports(frozen: FrozenTrial, before: SweepSpec, after: SweepSpec) -> bool:
-    """Whether what the study has heard of a trial is what it would hear again."""
-    if frozen.state == TrialState.FAIL or before.seeds != after.seeds:
-        return False
-    is_by_seed = isinstance(after.pruner, WilcoxonPruning)
-    return not is_by_seed or before.budget == after.budget
+def _copy_sequence(old: StudyStore, new: StudyStore, study_id: int) -> None:
+    """How far a sequence of QMC has come, lest it begin again with the same points."""
+    old_id = old.storage.get_study_id_from_name(old.study_name)
+    for key, value in old.storage.get_study_system_attrs(old_id).items():
+        if key.endswith("last sample id"):
+            new.storage.set_study_system_attr(study_id, key, value)
 
 
 def trials_of(store: StudyStore) -> list[FrozenTrial]:
@@ -120,19 +125,42 @@ def trials_of(store: StudyStore) -> list[FrozenTrial]:
 
 def begun_points(
     trials: Sequence[FrozenTrial], space: Space, records: Records
-) -> list[Mapping[str, Scalar]]:
-    """The points of a sweep's own trials that have been begun, as far as they are known."""
-    points = (_point(trial, space, records) for trial in trials if is_own(trial))
-    return [point for point in points if point is not None]
+) -> dict[int, Mapping[str, Scalar] | None]:
+    """The points of a sweep's own trials that have been begun, by number; None for a lost one.
+
+    Args:
+        trials: of its study.
+        space: the sweep's.
+        records: of its runs; they may tell of trials that the study has lost.
+    """
+    found = {trial.number: _point(trial, space, records) for trial in trials if is_own(trial)}
+    return {**records.parameters, **found}
+
+
+def has_failed(trials: Sequence[FrozenTrial], records: Records) -> bool:
+    """Whether one of these trials, or a run of any, has failed."""
+    return any(trial.state == TrialState.FAIL and is_own(trial) for trial in trials) or any(
+        run.state == "failed" for run in records.runs.values()
+    )
 
 
 def earlier_spaces(about: Mapping[str, Any]) -> tuple[EarlierSpace, ...]:
-    """What a sweep searched before it was grown, from its sweep file's provenance."""
+    """What a sweep searched before it was grown, from its sweep file's provenance.
+
+    Raises:
+        InvalidInput: it is not what `with_earlier` has written.
+    """
     found = []
-    for stage in about.get("earlier", ()):
-        written = {name: stage[name] for name in _OF_A_SPACE}
-        part = SweepSpec.model_validate({"name": "earlier", **written})
-        found.append(EarlierSpace(stage["n_trials"], part.space, part.first))
+    try:
+        for stage in about.get("earlier", ()):
+            written = {name: stage[name] for name in _OF_A_SPACE}
+            part = SweepSpec.model_validate({"name": "earlier", **written})
+            found.append(EarlierSpace(int(stage["n_trials"]), part.space, part.first))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            "'provenance.earlier' must list what the sweep searched before it was grown, as "
+            "rso-sweep writes it; restore sweep.yaml from a copy"
+        ) from error
     return tuple(found)
 
 
@@ -155,16 +183,20 @@ def with_earlier(
 
 
 def _changed(before: SweepSpec, after: SweepSpec) -> list[str]:
-    allowed = ", ".join([*_GROWING[:1], *_GROWING[1:], *_FREE[:-1]]) + f" and {_FREE[-1]}"
-    problems = []
-    for name in type(before).model_fields:
-        if name in _FREE + _GROWING or getattr(before, name) == getattr(after, name):
-            continue
-        problems.append(
-            f"'{name}' cannot be changed when a sweep is grown, only {allowed} can; for another "
-            "begin a new sweep, which may have 'warm_start: [DIR]'"
-        )
-    return problems
+    changed = [
+        f"'{name}'"
+        for name in type(before).model_fields
+        if name not in _FREE + _GROWING and getattr(before, name) != getattr(after, name)
+    ]
+    if not changed:
+        return []
+    names = changed[0] if len(changed) == 1 else f"{', '.join(changed[:-1])} and {changed[-1]}"
+    return [
+        f"{names} must stay as {'it is' if len(changed) == 1 else 'they are'} when a sweep is "
+        f"grown: {', '.join(_GROWING[:-1])} and {_GROWING[-1]} may be added to, and "
+        f"{', '.join(_FREE[:-1])} and {_FREE[-1]} may be changed; or begin a new sweep, which "
+        "'warm_start: [DIR]' lets learn from this one"
+    ]
 
 
 def _shrunk(before: SweepSpec, after: SweepSpec, n_begun: int) -> list[str]:
@@ -193,8 +225,11 @@ def _shrunk(before: SweepSpec, after: SweepSpec, n_begun: int) -> list[str]:
 def _copied(frozen: FrozenTrial, before: Space, after: Space, records: Records) -> FrozenTrial:
     """The trial with the distributions of the new space; with no values if some were lost."""
     point = _point(frozen, before, records)
+    # what a constraint forbids is in the study, too
+    if point is not None and not replace(after, constraints=()).has(point):
+        point = None
     fixed = None if point is None else fixed_trial(after, point)
-    return FrozenTrial(
+    copied = FrozenTrial(
         number=-1,  # the storage gives it its own
         trial_id=-1,
         state=frozen.state,
@@ -205,9 +240,17 @@ def _copied(frozen: FrozenTrial, before: Space, after: Space, records: Records) 
         params={} if fixed is None else fixed.params,
         distributions={} if fixed is None else fixed.distributions,
         user_attrs=dict(frozen.user_attrs),
-        system_attrs=dict(frozen.system_attrs),
+        system_attrs={
+            key: value
+            for key, value in frozen.system_attrs.items()
+            if before.dimensions == after.dimensions or not key.startswith(_OF_ONE_STUDY)
+        },
         intermediate_values=dict(frozen.intermediate_values),
     )
+    if fixed is None and not is_own(frozen):
+        # it keeps its number, but has nothing to say of this space
+        copied.state, copied.values, copied.intermediate_values = TrialState.FAIL, None, {}
+    return copied
 
 
 def _point(frozen: FrozenTrial, space: Space, records: Records) -> dict[str, Scalar] | None:

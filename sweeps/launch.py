@@ -11,8 +11,9 @@ from sweeps.circumstances import Circumstances, started_executor
 from sweeps.driver import Driver
 from sweeps.driving import Outcome, cost_of, driven, opening, resumable, study_store
 from sweeps.loggers import check_loggers
+from sweeps.output_address import check_output, free_name
 from sweeps.reading import check_against_data, read_sweep
-from sweeps.run_folder import RunFolder, check_output, free_name
+from sweeps.run_folder import RunFolder
 from sweeps.search import Search
 from sweeps.spec import SweepSpec
 from sweeps.storage.places import StorageFailed, open_place

@@ -201,8 +201,10 @@ class SweepProgress:
         done_s, left_s = self._seconds_ended, []
         for running in self.running.values():
             run_s = running.cost * ratios.factor(kind_of(running.run.configuration))
-            done_s += max(0.0, running.share_done - running.share_before) * run_s
-            left_s.append((1 - running.share_done) * run_s)
+            done = running.share_done
+            done_s += max(0.0, done - running.share_before) * run_s
+            # the further it has come, the less likely it is to be pruned
+            left_s.append((1 - done) * (done + (1 - done) * self._expected_share) * run_s)
         n_to_come = self._n_to_come()
         n_left = n_to_come + len(left_s)
         if n_left == 0:
@@ -246,6 +248,12 @@ class SweepProgress:
         """Runs that were neither recorded nor begun."""
         return self.n_runs - self._n_recorded - self._begun.total()
 
+    @property
+    def _expected_share(self) -> float:
+        """Of a run that is trained before it is pruned; at first none is expected to be."""
+        one = max(self.mean_cost, 1e-9)
+        return (self._cost_trained + one) / (self._cost_ended + one)
+
     def _to_come_s(self, n_to_come: int, ratios: ObservedRatios) -> float:
         """Seconds of all runs that are yet to be begun, one after the other."""
         mix: Mapping[Kind, float] = self._costs_known
@@ -258,9 +266,7 @@ class SweepProgress:
         factor = ratios.overall
         if weight > 0:
             factor = sum(c * ratios.factor(kind) for kind, c in mix.items()) / weight
-        # of runs that are pruned a part is trained; at first none is expected to be
-        one = max(self.mean_cost, 1e-9)
-        return cost * factor * (self._cost_trained + one) / (self._cost_ended + one)
+        return cost * factor * self._expected_share
 
     def _beats(self, one: Best, other: Best) -> bool:
         """Whether it is at least as good in all objectives; with several, and better in one."""

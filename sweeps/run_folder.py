@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rso_core.errors import InvalidInput, reason
 from sweeps.located_yaml import write_yaml
+from sweeps.output_address import FOLDERS, check_output
+from sweeps.output_address import SWEEP_FILE as SWEEP_FILE  # others take it from here
 from sweeps.provenance import provenance, versions
 from sweeps.records import Records, Row, encoded
 from sweeps.runs import now
@@ -24,11 +24,6 @@ from sweeps.storage.places import Place, StorageFailed, open_place
 from sweeps.storage.redaction import redacted, without_secrets
 from sweeps.study_trials import WarmTrial
 from sweeps.sweep_file import dump_sweep
-
-SWEEP_FILE = "sweep.yaml"
-_FOLDERS = ("records", "checkpoints", "report")
-_LOCK_FILES = ("driver.lock", "driver.json")
-_ONE_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")  # not C:/runs
 
 
 class RunFolder:
@@ -79,12 +74,14 @@ class RunFolder:
         check_output(address)
         folder = cls(open_place(address))
         try:
-            folder.place.make(*_FOLDERS)
+            folder.place.make(*FOLDERS)
             folder.lock.acquire()
             check_output(address)  # another driver may have been quicker
             about = provenance(command) | started_with
             resolved = spec.model_copy(update={"trials": spec.n_trials()})
             text = dump_sweep(resolved, without_secrets) + write_yaml({"provenance": about})
+            # one that was ended while it made the folder may have left some
+            folder._warm.drop(lambda line: True)
             folder._warm.append([encoded(asdict(trial)) for trial in warm])
             folder.note_driver(command)
             # from here on it is a run folder, which can be gone on with
@@ -126,8 +123,8 @@ class RunFolder:
         Raises:
             StorageFailed: a log is damaged before its end, or cannot be written.
         """
-        self.place.make(*_FOLDERS)
-        self.place.tidy("", *_FOLDERS, "weights", "final_states")
+        self.place.make(*FOLDERS)
+        self.place.tidy("", *FOLDERS, "weights", "final_states")
         for log in (self.journal, self._cycles, self._runs, self._attempts, self._warm):
             log.repair()
 
@@ -193,18 +190,41 @@ class RunFolder:
         text = dump_sweep(spec, without_secrets) + write_yaml({"provenance": dict(about)})
         self.place.write(SWEEP_FILE, text.encode())
 
-    def set_aside(self, is_to_go: Callable[[Row], bool]) -> None:
-        """Moves rows of ended runs, and of attempts at them, out of the records into a log aside.
+    def set_aside(self, n_cycles: int | None, *, failed: bool) -> None:
+        """Moves what a grown sweep does not count any more out of the records into a log aside.
+
+        That is what there is of runs that are to have more cycles, and of failed ones that are to
+        be tried again; whoever trains them tells of all their cycles again. Trials that were
+        pruned get no more cycles. If it is broken off, it can be called again.
+
+        Args:
+            n_cycles: that runs have now; None if that has not changed.
+            failed: whether failed runs are tried again.
 
         Raises:
             StorageFailed: they cannot be written.
         """
-        going = [line for line in self._runs.read() if is_to_go(json.loads(line))]
-        names = {json.loads(line)["run"] for line in going}
-        cut = [line for line in self._attempts.read() if json.loads(line)["run"] in names]
-        self._set_aside.append(going + cut)  # first, so that nothing is lost in between
-        for log in (self._attempts, self._runs):
-            log.drop(lambda line: json.loads(line)["run"] in names)
+        ended = [json.loads(line) for line in self._runs.read()]
+        pruned = {row["trial"] for row in ended if row["state"] == "pruned"}
+        going, staying = set[str](), set[str]()
+        for row in ended:
+            gets_more = n_cycles is not None and row["cycles"] < n_cycles
+            is_short = row["state"] == "finished" and gets_more and row["trial"] not in pruned
+            is_retried = failed and row["state"] == "failed"
+            (going if is_short or is_retried else staying).add(row["run"])
+        going -= staying
+
+        def is_to_go(line: bytes) -> bool:
+            row = json.loads(line)
+            is_unended = row["run"] not in staying and row["trial"] not in pruned
+            return row["run"] in going or (n_cycles is not None and is_unended)
+
+        logs = (self._cycles, self._attempts, self._runs)  # the last says what is to go
+        there = set(self._set_aside.read())
+        lines = [line for log in logs for line in log.read() if is_to_go(line)]
+        self._set_aside.append([line for line in lines if line not in there])
+        for log in logs:
+            log.drop(is_to_go)
 
     def append(
         self, cycles: Sequence[Row] = (), runs: Sequence[Row] = (), attempts: Sequence[Row] = ()
@@ -258,73 +278,3 @@ class RunFolder:
             "versions": versions(),
         }
         self._drivers.append([encoded(row)])
-
-
-def check_output(address: str) -> None:
-    """Finds out whether a new sweep may be written there, without writing.
-
-    What a driver leaves that was ended while it made the folder is no obstacle.
-
-    Raises:
-        InvalidInput: the address is a file, or a folder that is not empty.
-    """
-    shown = redacted(address)
-    if not address.strip():
-        raise InvalidInput(f"'--out' must be a folder, got '{address}'; name one, such as runs/x")
-    if _ONE_SLASH.match(address):
-        raise InvalidInput(
-            f"'--out' must be a folder or an address, got '{shown}'; "
-            f"did you mean '{shown.replace(':/', '://', 1)}'?"
-        )
-    try:
-        place = open_place(address)
-        if place.is_local and Path(address).exists() and not Path(address).is_dir():
-            raise InvalidInput(f"'--out' must be a folder, got the file '{shown}'; name another")
-        if place.exists(SWEEP_FILE):
-            raise InvalidInput(
-                f"'--out' must be a new or an empty folder, got '{shown}', which holds a sweep; "
-                f"`rso-sweep resume {shown}` goes on with it, or name another, "
-                f"such as '{redacted(free_name(address))}'"
-            )
-        if place.is_empty() or _is_unfinished(place):
-            return
-    except (StorageFailed, OSError) as error:
-        why = str(error) if isinstance(error, StorageFailed) else reason(error)
-        raise InvalidInput(
-            f"'--out' must be a folder that can be read, got '{shown}': {why}"
-        ) from error
-    raise InvalidInput(
-        f"'--out' must be a new or an empty folder, got '{shown}', which holds other files; "
-        f"name another, such as '{redacted(free_name(address))}'"
-    )
-
-
-def free_name(address: str) -> str:
-    """The address itself, or with the first of -2, -3, ... that does not exist yet.
-
-    Raises:
-        StorageFailed: it cannot be seen what is there.
-    """
-    candidate, number = address, 2
-    while not open_place(candidate).is_empty() or Path(candidate).exists():
-        candidate = f"{address.rstrip('/')}-{number}"
-        number += 1
-    return candidate
-
-
-def _is_unfinished(place: Place) -> bool:
-    """Whether there is nothing but what `RunFolder.create` makes before the sweep file."""
-    logs = {"drivers.jsonl", "warm_start.jsonl"}
-    return (
-        set(place.names()) <= set(_LOCK_FILES)
-        and set(place.names("records")) <= logs
-        and not any(place.names(folder) for folder in _FOLDERS[1:])
-        and _has_only(place, _FOLDERS)
-    )
-
-
-def _has_only(place: Place, folders: Sequence[str]) -> bool:
-    if not place.is_local:
-        return True
-    found = {path.name for path in Path(place.address).iterdir() if path.is_dir()}
-    return found <= set(folders)

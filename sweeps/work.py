@@ -29,7 +29,7 @@ EngineKind = Literal["incremental", "reference", "gradient"]
 
 _GRADIENT_PASSES = 3
 """How many forward passes a forward and a backward pass are worth."""
-_START_S = 0.1
+START_S = 0.1
 """Of a run: its network, its engine."""
 
 
@@ -49,7 +49,7 @@ class Rates:
     def run_s(self, work: Work) -> float:
         """Seconds of a whole run."""
         training_s = self.training_s(work.n_flop, work.n_steps)
-        return _START_S + training_s + self.evaluation_flop_s * work.n_evaluation_flop
+        return START_S + training_s + self.evaluation_flop_s * work.n_evaluation_flop
 
 
 NOMINAL_RATES: Mapping[EngineKind, Rates] = MappingProxyType(

@@ -227,6 +227,30 @@ def cut_short(build: Callable[..., RunFolderBuilder]) -> RunFolderBuilder:
     return builder
 
 
+@pytest.fixture
+def trade_off(build: Callable[..., RunFolderBuilder]) -> RunFolderBuilder:
+    """Four trials, of which the third is worse than the second and the last has failed."""
+    builder = build("trade-off")
+    builder.specification["objective"] = [
+        {"metric": "validation_accuracy", "direction": "maximize"},
+        {"metric": "training_s", "direction": "minimize"},
+    ]
+    figures = [(0.9, 50.0, "rso"), (0.8, 5.0, "sgd"), (0.7, 6.0, "sgd"), (0.99, 1.0, "sgd")]
+    for trial, (accuracy, seconds, optimizer) in enumerate(figures):
+        for seed in (0, 1):
+            builder.add_run(
+                trial,
+                seed,
+                optimizer=optimizer,
+                batch_size=(64, 256)[trial % 2],
+                validation=[0.1, accuracy + 0.01 * seed],
+                test=[0.1, accuracy],
+                training_s=seconds,
+                state="failed" if (trial, seed) == (3, 1) else "finished",
+            )
+    return builder
+
+
 @pytest.fixture(scope="session")
 def whole_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep: 2 optimisers x 2 networks x 2 batch sizes x 2 settings, 2 seeds."""

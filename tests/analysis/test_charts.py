@@ -7,7 +7,8 @@ import math
 import pytest
 
 import analysis
-from analysis.charts import Drawing, standard_charts, theme
+from analysis.chart_parts import theme
+from analysis.charts import Drawing, standard_charts
 from analysis.curves import accepted_curves, accuracy_curves
 
 

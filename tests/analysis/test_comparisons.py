@@ -20,6 +20,7 @@ from analysis.comparisons import (
     optimizers_by_architecture_and_batch_size,
     varied,
 )
+from analysis.page import render_page
 
 
 def runs_of(builder):
@@ -302,3 +303,42 @@ def test_the_order_of_the_rows_changes_nothing(accuracies, order):
     shuffled = compare(runs.iloc[list(order)], rows=["optimizer"])
     pd.testing.assert_frame_equal(table, shuffled)
     assert min(accuracies) - 1e-9 <= table.loc[0, "mean"] <= max(accuracies) + 1e-9
+
+
+def with_more_seeds(build, *, last="finished"):
+    """Two seeds are asked for; the second trial, which is worse, was given a third one."""
+    builder = build()
+    for trial, accuracies in enumerate([(0.9, 0.9), (0.7, 0.8, 0.9)]):
+        for seed, accuracy in enumerate(accuracies):
+            state = last if seed == 2 else "finished"
+            builder.add_run(
+                trial, seed, batch_size=64 * (1 + trial), validation=[accuracy], state=state
+            )
+    return runs_of(builder)
+
+
+def test_a_seed_more_than_asked_for_is_no_reason_to_be_chosen(build):
+    best = best_configurations(with_more_seeds(build)).iloc[0]
+    assert (best["trial"], best["n_seeds"], best["n_candidates"]) == (0, 2, 2)
+    row = compare(with_more_seeds(build), rows=["optimizer"]).iloc[0]
+    assert row["mean"] == pytest.approx((0.9 + 0.8) / 2)
+    assert row["n_configurations"] == 2
+
+
+def test_a_trial_whose_further_seed_failed_is_not_compared(build):
+    runs = with_more_seeds(build, last="failed")
+    assert compare(runs, rows=["optimizer"]).iloc[0]["mean"] == pytest.approx(0.9)
+
+
+def test_a_pruned_run_that_was_never_begun_says_so_and_ran_nowhere(build):
+    builder = build()
+    builder.add_run(0, 0, state="finished")
+    builder.add_run(0, 1, state="pruned", validation=())
+    builder.run_rows[-1] |= {"n_attempts": 0, "host": "", "n_threads": 0}
+    frames = analysis.load(builder.write())
+    failures = comparisons.failures(frames.runs)
+    page = render_page(frames, (), ())
+    assert "<dt>Trained on</dt><dd>node-1, 1 thread a run</dd>" in page
+    assert "<dt>Seeds run</dt><dd>0</dd>" in page
+    assert list(failures["reason"]) == ["not begun: the seeds before it decided"]
+    assert list(failures["n_cycles"]) == [0]

@@ -67,3 +67,34 @@ def test_a_finished_sweep_is_finished(whole_sweep):
     frames = analysis.load(whole_sweep)
     assert not is_unfinished(frames)
     assert progress(frames) == ["16 trials: 16 finished; 32 finished runs."]
+
+
+def stopped(build, **end):
+    """A sweep whose driver has ended, after two of four trials."""
+    builder = build()
+    builder.specification |= {"stop": {"images_passed": 600, "target": None}, "seeds": [0]}
+    builder.add_run(0)
+    builder.add_run(1)
+    builder.add_driver("rso-sweep run sweep.yaml")
+    builder.driver_rows.append({"ended_at": "2026-11-24T08:00:00+00:00", "pid": 4000, **end})
+    return builder
+
+
+def test_a_sweep_that_its_own_rule_has_ended_is_finished(build):
+    frames = analysis.load(stopped(build, stop_reason="600 images have passed").write())
+    assert not is_unfinished(frames)
+    assert progress(frames)[0] == (
+        "The sweep’s own rule ended it after 2 trials of at most 4: 600 images have passed."
+    )
+
+
+def test_a_sweep_that_may_end_itself_is_not_said_to_lack_trials(build):
+    frames = analysis.load(stopped(build).write())
+    assert is_unfinished(frames)
+    assert progress(frames)[0] == "2 of the at most 4 trials asked for have ended."
+
+
+def test_a_sweep_that_was_resumed_after_its_rule_goes_on(build):
+    builder = stopped(build, stop_reason="600 images have passed")
+    builder.add_driver("rso-sweep resume a-sweep")
+    assert is_unfinished(analysis.load(builder.write()))

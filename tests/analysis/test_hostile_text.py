@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 import analysis
-from analysis.charts import theme
+from analysis.chart_parts import theme
 from analysis.escaping import csv_text, latex_cells, markdown_text
 
 MARKUP = (

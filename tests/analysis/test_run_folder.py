@@ -10,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analysis.objectives import Objective
 from analysis.run_folder import UnreadableRunFolder, read_run_folder
 
 
@@ -30,6 +31,40 @@ def test_everything_but_name_and_objective_may_be_missing(tmp_path):
     folder = read_run_folder(tmp_path)
     assert folder.cycle_rows == folder.run_rows == ()
     assert folder.metadata.provenance == {}
+
+
+def test_several_objectives_are_in_their_order_with_a_direction_each(build):
+    builder = build()
+    builder.specification["objective"] = [
+        {"metric": "n_images_passed"},
+        {"metric": "test_accuracy"},
+        {"metric": "test_loss", "direction": "maximize"},
+    ]
+    metadata = read_run_folder(builder.write()).metadata
+    assert metadata.objectives == (
+        Objective("n_images_passed", "minimize"),
+        Objective("test_accuracy", "maximize"),
+        Objective("test_loss", "maximize"),
+    )
+    assert (metadata.metric, metadata.direction) == ("n_images_passed", "minimize")
+
+
+def test_the_end_of_a_driver_is_told_with_its_beginning(cut_short):
+    cut_short.write()
+    end = {"ended_at": "2026-11-24T08:00:00+00:00", "pid": 4001}
+    cut_short.driver_rows.insert(2, end | {"stop_reason": "600 images have passed"})
+    drivers = read_run_folder(cut_short.write()).driver_rows
+    assert [row["pid"] for row in drivers] == [4000, 4001, 4002]
+    assert [row.get("stop_reason") for row in drivers] == [None, "600 images have passed", None]
+    assert drivers[1]["ended_at"] == end["ended_at"]
+
+
+def test_what_a_sweep_was_told_of_another_one_is_let_be(build):
+    builder = build()
+    builder.add_run(0)
+    before = read_run_folder(builder.write())
+    (builder.folder / "records" / "warm_start.jsonl").write_text('{"trial": 7}\n{')
+    assert read_run_folder(builder.folder) == before
 
 
 @pytest.mark.parametrize("name", ["cycles", "runs"])
@@ -157,6 +192,13 @@ def test_a_row_that_is_no_record_is_named(build, line, message):
         ("name: a", "'objective' must have 'metric' and 'direction'"),
         ("{name: a, objective: {metric: speed, direction: maximize}}", "got 'speed'"),
         ("{name: a, objective: {metric: test_loss, direction: up}}", "got 'up'"),
+        ("{name: a, objective: []}", "'objective' must list at least one objective, got"),
+        (
+            "{name: a, objective: [test_loss]}",
+            "must have 'metric' and 'direction', got 'test_loss'",
+        ),
+        ("{name: a, objective: [{metric: n_visited}, {metric: speed}]}", "got 'speed'"),
+        ("{name: a, objective: [{metric: n_visited}, {metric: n_visited}]}", "every metric once"),
     ],
 )
 def test_a_sweep_file_that_cannot_be_used_is_told_in_one_line(tmp_path, text, message):

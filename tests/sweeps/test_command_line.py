@@ -16,6 +16,7 @@ import yaml
 
 from sweeps.cli import main
 from sweeps.presets import preset_names
+from sweeps.status_command import status_lines
 
 Called = tuple[int, str, str]
 Call = Callable[..., Called]
@@ -90,6 +91,74 @@ def test_a_run_folder_holds_what_its_readers_expect(call: Call, sweep_file: Path
     status, shown, _ = call("report", "out")
     assert status == 0
     assert "Report: out/report/report.html" in shown
+
+
+def _status(out: Path) -> dict[str, str]:
+    """What status says, by its first words."""
+    lines = status_lines(str(out))[1:]
+    return {line[:8].strip(): line[8:] for line in lines if line[:8].strip()}
+
+
+def _edit(out: Path, log: str, change: Callable[[list[dict[str, Any]]], list[Any]]) -> None:
+    path = out / "records" / f"{log}.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in change(rows)))
+
+
+def test_status_tells_the_ends_of_the_pareto_set(call: Call, sweep_file: Path) -> None:
+    objectives = "[{metric: validation_accuracy}, {metric: n_images_passed}]"
+    status, _, _ = call(
+        "run", sweep_file, "--executor", "inline", "--out", "out",
+        "--set", f"objective={objectives}", "--set", "seeds=1",
+    )  # fmt: skip
+    assert status == 0
+    lines = status_lines("out")
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("pareto")]
+    assert lines[place].endswith(" of 3 trials that ran to their end; its ends:")
+    assert lines[place + 1].startswith("        trial ")
+    assert ", images passed 200  (sgd, mlp(), batch 25)" in lines[place + 1]
+    assert not any(line.startswith("best") for line in lines)
+
+
+def test_status_of_a_sweep_with_more_and_fewer_runs_than_asked(
+    call: Call, sweep_file: Path
+) -> None:
+    call("run", sweep_file, "--executor", "inline", "--out", "out")
+    out = Path("out")
+    # one trial is given a third seed, one is pruned before its second
+    _edit(out, "cycles", lambda rows: [*rows, *(
+        row | {"seed": 2, "run": "trial-0-seed-2"} for row in rows if row["run"] == "trial-0-seed-0"
+    )])  # fmt: skip
+    _edit(out, "cycles", lambda rows: [row for row in rows if row["run"] != "trial-1-seed-1"])
+    _edit(out, "runs", lambda rows: [
+        row if row["run"] != "trial-1-seed-1"
+        else row | {"state": "pruned", "n_attempts": 0, "host": "", "n_threads": 0}
+        for row in rows
+    ] + [rows[0] | {"trial": 0, "seed": 2, "run": "trial-0-seed-2"}])  # fmt: skip
+    said = _status(out)
+    assert said["trials"] == "3 of 3 ended"
+    assert said["runs"] == (
+        "6 finished, 1 pruned (1 not begun), of 7, 1 of them beyond the first 2 of their trials"
+    )
+    assert said["driver"] == "none: the sweep is over"
+
+
+def test_status_of_a_sweep_that_may_end_before_its_last_trial(call: Call, sweep_file: Path) -> None:
+    call("run", sweep_file, "--executor", "inline", "--out", "out")
+    out = Path("out")
+    path = out / "sweep.yaml"
+    asked = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(asked | {"trials": 9, "stop": {"images_passed": 1000}}))
+    said = _status(out)
+    assert said["trials"] == "3 of at most 9 ended"
+    assert said["runs"] == "6 finished, of at most 18"
+    assert said["driver"] == "none: `rso-sweep resume out` goes on, unless 'stop' ends it"
+    reason = "1,200 images have passed"
+    _edit(out, "drivers", lambda rows: [*rows[:-1], rows[-1] | {"stop_reason": reason}])
+    said = _status(out)
+    assert said["trials"] == f"3 ended, of at most 9; no further one is begun: {reason}"
+    assert said["runs"] == "6 finished"
+    assert said["driver"] == "none: the sweep is over"
 
 
 def test_a_run_folder_s_own_sweep_file_runs_again(call: Call, sweep_file: Path) -> None:

@@ -33,8 +33,8 @@ def pareto_table(frames: Frames, objectives: Sequence[Objective] | None = None) 
         name="pareto_set",
         title=f"The Pareto set: {aims}",
         caption=f"Of {counted(len(judged_trials(runs, chosen)), 'trial')} that ran to their end, "
-        "those to which none is preferable: none is as good in all of these figures and better in "
-        "one. Means over the seeds; a cost is that of one run, all its cycles together.",
+        "those that no other one equals in all of these figures and betters in one. Means over "
+        "the seeds; a cost is that of one run, all its cycles together.",
         frame=frame,
         columns=(
             *several,
