@@ -99,7 +99,7 @@ def bench_scheduler(
     _check(plan, has_peers)
     append_ms = durable_append_ms()  # whether the folder can be written, before all else
     with _progress(console) as say:
-        sweeps = list(measure_sweeps(list(plan.loads), say("the driver")))
+        sweeps = list(measure_sweeps(plan.loads, say("the driver")))
         start = measure_start(plan.n_starts, say("the start")) if plan.n_starts else None
         peers = [_peer(name, load, say(PEERS[name])) for name, load in plan.peers]
     times = SchedulerTimes(append_ms, sweeps, start, peers)

@@ -66,7 +66,7 @@ def measure_start(n_starts: int, say: Callable[[str], object]) -> StartTimes:
             out = folder / f"run-{index}"
             began_at = datetime.now(UTC)
             _run(sweep, out)
-            starts.append(_phases(began_at, out))
+            starts.append(start_phases(began_at, out))
     counted = sorted(starts[1:], key=_total)
     # of an even number the slower one in the middle, which is a start that there was
     median = counted[len(counted) // 2]
@@ -76,6 +76,31 @@ def measure_start(n_starts: int, say: Callable[[str], object]) -> StartTimes:
         n_starts=n_starts,
         phases_s=median,
     )
+
+
+def start_phases(began_at: datetime, out: Path) -> dict[str, float]:
+    """What the records of a sweep say about its start, in order.
+
+    Args:
+        began_at: when its process was started.
+        out: its run folder.
+
+    Returns:
+        Seconds by phase, until the first run trained.
+    """
+    drivers = list(_rows(out / "records" / "drivers.jsonl"))
+    trains_at = min(_moment(row["started_at"]) for row in _rows(out / "records" / "runs.jsonl"))
+    for row in drivers:
+        if "phases_s" in row:
+            imports_s = (_moment(row["began_at"]) - began_at).total_seconds()
+            phases = {IMPORTS: imports_s, **row["phases_s"]}
+            rest_s = (trains_at - began_at).total_seconds() - sum(phases.values())
+            return {**phases, FIRST_ACTOR: rest_s}
+    made_at = _moment(drivers[0]["started_at"])
+    return {
+        UNTIL_THE_FOLDER: (made_at - began_at).total_seconds(),
+        AFTER_THE_FOLDER: (trains_at - made_at).total_seconds(),
+    }
 
 
 def _run(sweep: Path, out: Path) -> None:
@@ -95,23 +120,6 @@ def _run(sweep: Path, out: Path) -> None:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
         raise InvalidInput(f"'rso-sweep run' ends with status {done.returncode} and says: {said}")
-
-
-def _phases(began_at: datetime, out: Path) -> dict[str, float]:
-    """What the records of a sweep say about its start, in order."""
-    drivers = list(_rows(out / "records" / "drivers.jsonl"))
-    trains_at = min(_moment(row["started_at"]) for row in _rows(out / "records" / "runs.jsonl"))
-    for row in drivers:
-        if "phases_s" in row:
-            imports_s = (_moment(row["began_at"]) - began_at).total_seconds()
-            phases = {IMPORTS: imports_s, **row["phases_s"]}
-            rest_s = (trains_at - began_at).total_seconds() - sum(phases.values())
-            return {**phases, FIRST_ACTOR: rest_s}
-    made_at = _moment(drivers[0]["started_at"])
-    return {
-        UNTIL_THE_FOLDER: (made_at - began_at).total_seconds(),
-        AFTER_THE_FOLDER: (trains_at - made_at).total_seconds(),
-    }
 
 
 def _rows(path: Path) -> Iterable[dict[str, Any]]:

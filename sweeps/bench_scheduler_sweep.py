@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +27,7 @@ from sweeps.ray_executor import RayExecutor
 from sweeps.run_folder import RunFolder
 from sweeps.runs import Run, RunBegan, RunEnded
 from sweeps.search import Search
-from sweeps.spec import SweepSpec
+from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.places import LocalPlace
 from sweeps.work import WorkCounter
 
@@ -73,11 +74,11 @@ class SweepTimes:
     """None if the trials do not sleep; so `idle_share`."""
     idle_share: float | None
     """Of the actors' time: a share of 1."""
-    actors_up_s: float
+    actors_up_s: float | None = None
     """Until Ray was there and every actor had begun a run, before the measurement."""
 
 
-def measure_sweeps(loads: list[Load], say: Say) -> Iterator[SweepTimes]:
+def measure_sweeps(loads: Sequence[Load], say: Say) -> Iterator[SweepTimes]:
     """Drives sweeps, one after the other, each in a folder of its own beneath the current one.
 
     Sweeps next to each other with the same actors share these. Everything is what `rso-sweep run`
@@ -90,53 +91,70 @@ def measure_sweeps(loads: list[Load], say: Say) -> Iterator[SweepTimes]:
     Raises:
         InvalidInput: the current folder cannot be written, no such sampler, Ray does not start.
     """
-    specs = [bench_spec(load.sampler, load.trials) for load in loads]
+    loads = list(loads)
     while loads:
         actors, seconds = loads[0].actors, loads[0].seconds
         say("starting Ray and its actors")
         began = time.perf_counter()
-        with _warm_executor(actors, seconds, specs[0]) as executor:
+        with bench_folder() as parent, _warm_executor(actors, seconds, parent / "run") as executor:
             up_s = time.perf_counter() - began
-            _driven(bench_spec("random", actors), executor, say)
+            throw_away = Load(actors, actors, seconds, "random")
+            drive(throw_away, executor, parent / "run", say)
             while loads and (loads[0].actors, loads[0].seconds) == (actors, seconds):
-                wall_s, driver_s = _driven(specs.pop(0), executor, say)
-                yield _times(loads.pop(0), wall_s, driver_s, up_s)
+                times = drive(loads.pop(0), executor, parent / "run", say)
+                yield replace(times, actors_up_s=up_s)
 
 
-def durable_append_ms() -> float:
-    """What a durable line costs in the current folder: the median.
+def drive(load: Load, executor: Executor, path: Path, say: Say) -> SweepTimes:
+    """Drives a sweep with an executor that is warm, whose runs sleep as the load says.
+
+    Args:
+        load: the sweep.
+        executor: trains the runs.
+        path: of the run folder, where nothing is; nothing is left there.
+        say: is told from time to time how far it is.
 
     Raises:
-        InvalidInput: it cannot be written.
+        InvalidInput: the folder cannot be made, no such sampler, or a trial fails.
     """
-    times = []
-    with bench_folder() as folder:
-        place = LocalPlace(str(folder))
-        for _ in range(_N_APPENDS):
-            began = time.perf_counter()
-            place.append("lines", b"x" * 200)
-            times.append(time.perf_counter() - began)
-    return 1000 * sorted(times)[_N_APPENDS // 2]
-
-
-@contextmanager
-def _warm_executor(actors: int, seconds: float, spec: SweepSpec) -> Iterator[Executor]:
-    address = start_cluster(actors)
-    executor = RayExecutor(
-        load_dataset(spec.data),
-        cpus_per_run=1,
-        concurrency=actors,
-        address=address,
-        training=sleeping(seconds),
+    spec = bench_spec(load.sampler, load.trials)
+    work = WorkCounter(load_dataset(spec.data))
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        folder = RunFolder.create(str(path), spec, ["rso-sweep", "bench"], {})
+        with closing(folder):
+            search = Search(spec, study_store(spec, folder.journal), cost_of(work))
+            driver = Driver(spec, folder, search, work)
+            began, processed = time.perf_counter(), time.process_time()
+            progress = driver.run(executor, _Shown(Console(file=nowhere), say))
+            wall_s = time.perf_counter() - began
+            driver_s = time.process_time() - processed
+    shutil.rmtree(path)
+    if progress.n_trials_finished != load.trials:
+        raise InvalidInput(
+            f"'--trials' must all finish to be measured, got {progress.n_trials_finished} of "
+            f"{load.trials}: actors were lost, perhaps for want of memory"
+        )
+    return SweepTimes(
+        trials=load.trials,
+        actors=load.actors,
+        seconds=load.seconds,
+        sampler=load.sampler,
+        wall_s=wall_s,
+        ideal_s=load.ideal_s,
+        overhead_ms_per_trial=1000 * (wall_s - load.ideal_s) / load.trials,
+        driver_ms_per_trial=1000 * driver_s / load.trials,
+        ratio_to_ideal=wall_s / load.ideal_s if load.ideal_s else None,
+        idle_share=1 - load.ideal_s / wall_s if load.ideal_s else None,
     )
-    with closing(executor):
-        _warm_up(executor, actors, spec)
-        yield executor
 
 
-def _warm_up(executor: Executor, actors: int, spec: SweepSpec) -> None:
-    """Holds every actor with a run that does not end, until all of them have begun."""
-    configuration = typical_configurations(spec, 1)[0]
+def warm_up(executor: Executor, actors: int) -> None:
+    """Holds every actor with a run that does not end, until all of them have begun.
+
+    Raises:
+        InvalidInput: they do not come up.
+    """
+    configuration = typical_configurations(bench_spec("random", 1), 1)[0]
     runs = [Run(trial, UNTIL_STOPPED, configuration) for trial in range(actors)]
     for run in runs:
         executor.start(run)
@@ -156,40 +174,37 @@ def _warm_up(executor: Executor, actors: int, spec: SweepSpec) -> None:
                     executor.stop(run.name)
 
 
-def _driven(spec: SweepSpec, executor: Executor, say: Say) -> tuple[float, float]:
-    """Seconds on the wall and of this process's processor time."""
-    work = WorkCounter(load_dataset(spec.data))
-    with bench_folder() as parent, Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        folder = RunFolder.create(str(parent / "run"), spec, ["rso-sweep", "bench"], {})
-        with closing(folder):
-            search = Search(spec, study_store(spec, folder.journal), cost_of(work))
-            driver = Driver(spec, folder, search, work)
-            began, processed = time.perf_counter(), time.process_time()
-            progress = driver.run(executor, _Shown(Console(file=nowhere), say))
-            wall_s = time.perf_counter() - began
-            driver_s = time.process_time() - processed
-    if progress.n_trials_finished != spec.n_trials():
-        raise InvalidInput(
-            f"'--trials' must all finish to be measured, got {progress.n_trials_finished} of "
-            f"{spec.n_trials()}: actors were lost, perhaps for want of memory"
-        )
-    return wall_s, driver_s
+def durable_append_ms() -> float:
+    """What a durable line costs in the current folder: the median.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
+    times = []
+    with bench_folder() as folder:
+        place = LocalPlace(str(folder))
+        for _ in range(_N_APPENDS):
+            began = time.perf_counter()
+            place.append("lines", b"x" * 200)
+            times.append(time.perf_counter() - began)
+    return 1000 * sorted(times)[_N_APPENDS // 2]
 
 
-def _times(load: Load, wall_s: float, driver_s: float, up_s: float) -> SweepTimes:
-    return SweepTimes(
-        trials=load.trials,
-        actors=load.actors,
-        seconds=load.seconds,
-        sampler=load.sampler,
-        wall_s=wall_s,
-        ideal_s=load.ideal_s,
-        overhead_ms_per_trial=1000 * (wall_s - load.ideal_s) / load.trials,
-        driver_ms_per_trial=1000 * driver_s / load.trials,
-        ratio_to_ideal=wall_s / load.ideal_s if load.ideal_s else None,
-        idle_share=1 - load.ideal_s / wall_s if load.ideal_s else None,
-        actors_up_s=up_s,
+@contextmanager
+def _warm_executor(actors: int, seconds: float, path: Path) -> Iterator[Executor]:
+    address = start_cluster(actors)
+    spec = bench_spec("random", 1)
+    executor = RayExecutor(
+        load_dataset(spec.data),
+        cpus_per_run=1,
+        concurrency=actors,
+        address=address,
+        checkpoints=CheckpointFolder(LocalPlace(str(path)), spec.checkpoints.every_s),
+        training=sleeping(seconds),
     )
+    with closing(executor):
+        warm_up(executor, actors)
+        yield executor
 
 
 class _Shown(PlainDisplay):

@@ -191,7 +191,9 @@ def run(
         _conclude(lambda: launch(sweep, out, overrides or (), circumstances), console)
         return
     if out is not None:
-        raise InvalidInput(f"'--out' is for a new sweep, got '{out}' for one that is grown")
+        raise InvalidInput(
+            f"'--out' is for a new sweep, got '{out}'; leave it out: a sweep is grown in its folder"
+        )
     _conclude(
         lambda: grow(
             sweep if grown is None else grown,

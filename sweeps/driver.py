@@ -122,7 +122,7 @@ class Driver:
     @property
     def _is_to_ask(self) -> bool:
         """Whether another trial is to be begun; if not for a reason to stop, that is noted."""
-        if self._search.n_asked >= self._spec.n_trials():
+        if not self._search.has_more:
             return False
         if self.progress.stop_reason is None and self._trials.stop_rule.may_stop:
             driven_s = self._driven_before_s + self.progress.elapsed_s
@@ -147,8 +147,8 @@ class Driver:
         """
         self._executor, self._display, self._logger = executor, display, logger
         self._drive(is_to_stop)
-        if self._spec.stop.wall_clock_s is not None:
-            self._folder.note_end()
+        if self._trials.stop_rule.may_stop:
+            self._folder.note_end(None if self.has_work else self.progress.stop_reason)
         return self.progress
 
     def _drive(self, is_to_stop: Callable[[], bool]) -> None:

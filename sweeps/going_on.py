@@ -272,6 +272,8 @@ def _gone_on_with(
     ended = f"{driver.progress.n_trials_ended} of {spec.n_trials()} trials have ended"
     if not driver.has_work:
         why = driver.progress.stop_reason
+        if why is not None:
+            folder.note_end(why)
         because = "" if why is None else f", since {why}"
         circumstances.say(f"[bold]{spec.name}[/bold]: {ended}; nothing is left to do{because}")
         return Outcome(address, driver.progress)

@@ -264,9 +264,14 @@ class RunFolder:
         runs = [json.loads(line) for line in self._runs.read()]
         return driven_s(drivers[:-1], runs)
 
-    def note_end(self) -> None:
-        """Records that this process drives the sweep no longer."""
-        self._drivers.append([encoded({"ended_at": now(), "pid": os.getpid()})])
+    def note_end(self, stop_reason: str | None) -> None:
+        """Records that this process drives the sweep no longer, and why it began no further trial.
+
+        Args:
+            stop_reason: None where the sweep is left to be gone on with, or has all its trials.
+        """
+        row = {"ended_at": now(), "pid": os.getpid(), "stop_reason": stop_reason}
+        self._drivers.append([encoded(row)])
 
     def note_driver(self, command: Sequence[str]) -> None:
         """Records that this process drives the sweep from now on."""

@@ -116,6 +116,7 @@ class Search:
         self._earlier = [trial for trial in trials if is_own(trial)]
         self._n_trials = len(trials)
         self.n_asked = len(self._earlier)
+        self._is_exhausted = False
         self._asked: dict[int, optuna.Trial] = {}
 
     @property
@@ -127,6 +128,11 @@ class Search:
     def next_number(self) -> int:
         """Of the trial that is asked for next, unless its point has to be rejected."""
         return self._n_trials
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is a trial left to be asked for."""
+        return not self._is_exhausted and self.n_asked < self._spec.n_trials()
 
     def earlier_trials(self) -> list[FrozenTrial]:
         """The sweep's own trials that the study had when it was opened, once: they are let go."""
@@ -145,11 +151,12 @@ class Search:
                 there may be more after it.
             SearchFailed: the user's own sampler has raised.
         """
-        if self.n_asked >= self._spec.n_trials():
+        if not self.has_more:
             return None
         with storage_errors():
             point = recorded.get(self._n_trials) or self._points.get(self.n_asked)
             if point is None and self._points.n_points is not None:
+                self._is_exhausted = True
                 return None
             if point is None:
                 trial, point = self._sampled()
