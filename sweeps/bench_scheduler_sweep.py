@@ -99,13 +99,13 @@ def measure_sweeps(loads: Sequence[Load], say: Say) -> Iterator[SweepTimes]:
         with bench_folder() as parent, _warm_executor(actors, seconds, parent / "run") as executor:
             up_s = time.perf_counter() - began
             throw_away = Load(actors, actors, seconds, "random")
-            drive(throw_away, executor, parent / "run", say)
+            drive_load(throw_away, executor, parent / "run", say)
             while loads and (loads[0].actors, loads[0].seconds) == (actors, seconds):
-                times = drive(loads.pop(0), executor, parent / "run", say)
+                times = drive_load(loads.pop(0), executor, parent / "run", say)
                 yield replace(times, actors_up_s=up_s)
 
 
-def drive(load: Load, executor: Executor, path: Path, say: Say) -> SweepTimes:
+def drive_load(load: Load, executor: Executor, path: Path, say: Say) -> SweepTimes:
     """Drives a sweep with an executor that is warm, whose runs sleep as the load says.
 
     Args:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -28,7 +30,9 @@ LIMIT_S = 10.0
 
 _LEAST_SAMPLE = 3
 _LEAST_SAMPLE_S = 0.01
-"""A layer's visits are measured for so long at least: short calls cost more for each visit."""
+"""Of the visits of a layer, for each of the parts that are measured, at least."""
+_CALL_S = 0.002
+"""Of a single call, beside which what it costs beside its visits is little."""
 _N_EVALUATED = 1000
 _WARM_UP_BATCH_SIZE = 64
 
@@ -41,6 +45,7 @@ def calibrate(
     n_threads: int = 1,
     device: str = "cpu",
     limit_s: float = LIMIT_S,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[MeasuredCycle]:
     """Measures cycles of the kinds that the configurations have.
 
@@ -56,13 +61,14 @@ def calibrate(
         n_threads: that a run has.
         device: a torch device.
         limit_s: seconds for all of them.
+        clock: seconds.
     """
     settings = _settings(configurations, work)
-    deadline = time.perf_counter() + limit_s
+    deadline = clock() + limit_s
     measured: list[MeasuredCycle] = []
-    bench = _Bench(data, n_threads, device)
+    bench = _Bench(data, n_threads, device, clock)
     for position, configuration in enumerate(settings):
-        left_s = deadline - time.perf_counter()
+        left_s = deadline - clock()
         if left_s <= 0:
             break
         try:
@@ -98,7 +104,9 @@ def _has_own_code(configuration: Configuration) -> bool:
 class _Bench:
     """Measures one setting after another on the same data."""
 
-    def __init__(self, data: Dataset, n_threads: int, device: str) -> None:
+    def __init__(
+        self, data: Dataset, n_threads: int, device: str, clock: Callable[[], float]
+    ) -> None:
         self._data = data
         self._inputs, self._targets = data.train_inputs.to(device), data.train_targets.to(device)
         self._evaluated = (
@@ -107,6 +115,7 @@ class _Bench:
         )
         self._n_threads = n_threads
         self._device = device
+        self._clock = clock
 
     def cycle_s(self, configuration: Configuration, budget_s: float) -> tuple[float, float] | None:
         """Seconds of a cycle's training and evaluation; None for what cannot be measured."""
@@ -140,7 +149,12 @@ class _Bench:
                 options=configuration.options,
                 generator=torch.Generator().manual_seed(0),
             )
-            return trained, list(trained.run())[-1].training_s / n
+            outcomes = trained.run()
+            for _ in range(n_epochs - 1):
+                next(outcomes)
+            started = self._clock()
+            next(outcomes)
+            return trained, (self._clock() - started) / n
 
         trained, image_s = epochs(_LEAST_SAMPLE, 2)  # the first of them is to warm up
         n_within_budget = int(budget_s / 2 / (image_s * batch_size))
@@ -166,28 +180,29 @@ class _Bench:
             memory_bytes=int(options.engine_memory_gib * 2**30),
         )
         evaluation_s = self._evaluation_s(engine, budget_s / 8)
-        deadline = time.perf_counter() + budget_s * 7 / 8
+        deadline = self._clock() + budget_s * 7 / 8
         # the small ones first, so that what they leave of their time is there for the large ones
         layers = sorted(visited_layers(model, options), key=lambda layer: layer.n_weights)
         total_s = 0.0
         for position, layer in enumerate(layers):
-            left_s = deadline - time.perf_counter()
-            sample = _LayerSample(engine, layer, options, drawer.layer(layer.n_weights), generator)
+            left_s = deadline - self._clock()
+            batches = drawer.layer(layer.n_weights)
+            sample = _LayerSample(engine, layer, options, batches, generator, self._clock)
             total_s += sample.layer_s(max(0.0, left_s) / (len(layers) - position))
         return total_s, evaluation_s
 
     def _evaluation_s(self, evaluator: Optimizer | Engine, budget_s: float) -> float:
         """Of all images that a cycle is followed by, from some of them."""
         seconds = self._clocked(evaluator)
-        if seconds < budget_s:  # that was to warm up
-            seconds = self._clocked(evaluator)
+        if seconds < budget_s:  # that was to warm up, and either may have been held up
+            seconds = min(self._clocked(evaluator) for _ in range(2))
         n_images = len(self._data.validation_targets) + len(self._data.test_targets)
         return seconds * n_images / len(self._evaluated[1])
 
     def _clocked(self, evaluator: Optimizer | Engine) -> float:
-        started = time.perf_counter()
+        started = self._clock()
         evaluator.evaluate(*self._evaluated)
-        return time.perf_counter() - started
+        return self._clock() - started
 
 
 class _LayerSample:
@@ -200,8 +215,10 @@ class _LayerSample:
         options: RSOOptions,
         batches: Batches,
         generator: torch.Generator,
+        clock: Callable[[], float],
     ) -> None:
         self._engine = engine
+        self._clock = clock
         self._name, self._n = layer.name, layer.n_weights
         sigma = layer.sigma * options.perturbation_std
         self._deltas = draw_deltas(options.sampler, sigma, layer.n_weights, generator)
@@ -216,17 +233,13 @@ class _LayerSample:
     def layer_s(self, budget_s: float) -> float:
         """Seconds of all visits of the layer."""
         self._warm_up()
-        n_tried = min(self._n, _LEAST_SAMPLE)
-        tried_s = self._visits_s(self._batches, 0, n_tried)
-        visit_s = tried_s / n_tried
-        if self._n > self._n_distinct:
-            part_s = max(_LEAST_SAMPLE_S, budget_s / 3)
-            return self._sampled_s(int(part_s / visit_s), part_s)
-        # every visit meets a batch for the first time, and one is like another
-        end = min(self._n, n_tried + int(budget_s / visit_s))
-        return (tried_s + self._visits_s(self._batches, n_tried, end)) * self._n / end
+        part_s = max(_LEAST_SAMPLE_S, budget_s / 3)
+        _, visit_s = self._sample(self._batches, 0, min(self._n, self._n_distinct), part_s)
+        if self._n <= self._n_distinct:  # every visit meets a batch for the first time
+            return visit_s * self._n
+        return self._sampled_s(max(_LEAST_SAMPLE, int(part_s / visit_s)), part_s)
 
-    def _sampled_s(self, n_affordable: int, budget_s: float) -> float:
+    def _sampled_s(self, n_affordable: int, part_s: float) -> float:
         """From some batches that are met for the first time, and are then met again.
 
         In between come, as in a cycle, visits to as many other batches as there are, since an
@@ -235,37 +248,44 @@ class _LayerSample:
 
         Args:
             n_affordable: batches that there is time to meet for the first time.
-            budget_s: for each of the two other parts.
+            part_s: seconds for each of the two other parts.
         """
-        k = min(self._n_distinct, self._n // 2, max(_LEAST_SAMPLE, n_affordable))
-        k = max(1, k)
+        k = max(1, min(self._n_distinct, self._n // 2, n_affordable))
         known = torch.unique(self._batches.drawn)
         sample = Batches(self._batches.images, known[torch.arange(self._n) % k])
         start_s = first_s = self._visits_s(sample, 0, 1)
         if k > 1:
-            first_s = self._visits_s(sample, 1, k) / (k - 1)
+            _, first_s = self._sample(sample, 1, k)
         sample.drawn[k:] = known[k - 1]
-        end, _ = self._growing_s(sample, k, min(self._n_distinct, self._n - k), budget_s)
+        end = k
+        if k < min(self._n_distinct, self._n - k):
+            end, _ = self._sample(sample, k, min(self._n_distinct, self._n - k), part_s)
         sample.drawn[end:] = known[torch.arange(self._n - end) % k]
         # beyond them they would be met again too soon
         last = self._n if k == self._n_distinct else end + k
-        stop, again_s = self._growing_s(sample, end, last, budget_s)
-        again_s /= stop - end
+        _, again_s = self._sample(sample, end, last, part_s)
         return start_s + first_s * (self._n_first - 1) + again_s * (self._n - self._n_first)
 
-    def _growing_s(
-        self, batches: Batches, first: int, end: int, budget_s: float
+    def _sample(
+        self, batches: Batches, first: int, end: int, budget_s: float = math.inf
     ) -> tuple[int, float]:
-        """Visits up to an end or until the time is up, a few at least; where it got, the seconds.
+        """Visits up to an end or until the time is up; where it got, and the seconds of a visit.
 
-        More and more at once, since each call has a cost of its own, and a run makes long ones.
+        They come in calls, since a run makes long ones, and each has a cost of its own; of the
+        calls that were long enough the median is taken, since some may have been held up.
         """
-        seconds, n_at_once = 0.0, _LEAST_SAMPLE
-        while first < end and (n_at_once == _LEAST_SAMPLE or seconds < budget_s):
+        total_s, n_at_once = 0.0, _LEAST_SAMPLE
+        each_s: list[float] = []
+        while first < end and (not each_s or total_s < budget_s):
             stop = min(end, first + n_at_once)
-            seconds += self._visits_s(batches, first, stop)
-            first, n_at_once = stop, 2 * n_at_once
-        return first, seconds
+            seconds = self._visits_s(batches, first, stop)
+            if seconds < _CALL_S and n_at_once == stop - first:
+                n_at_once *= 2
+                each_s.clear()  # these were too short
+            each_s.append(seconds / (stop - first))
+            total_s += seconds
+            first = stop
+        return first, statistics.median(each_s)
 
     def _warm_up(self) -> None:
         """Has what the layer needs compiled and loaded."""
@@ -276,6 +296,6 @@ class _LayerSample:
         if end <= first:
             return 0.0
         deltas = self._deltas[first:end]
-        started = time.perf_counter()
+        started = self._clock()
         self._engine.visit_(self._name, first, deltas, batches, self._decay)
-        return time.perf_counter() - started
+        return self._clock() - started

@@ -206,24 +206,39 @@ class RunFolder:
         """
         ended = [json.loads(line) for line in self._runs.read()]
         pruned = {row["trial"] for row in ended if row["state"] == "pruned"}
-        going, staying = set[str](), set[str]()
+        short, retried, staying = set[str](), set[str](), set[str]()
         for row in ended:
             gets_more = n_cycles is not None and row["cycles"] < n_cycles
-            is_short = row["state"] == "finished" and gets_more and row["trial"] not in pruned
-            is_retried = failed and row["state"] == "failed"
-            (going if is_short or is_retried else staying).add(row["run"])
-        going -= staying
+            if row["state"] == "finished" and gets_more:
+                short.add(row["run"])
+            elif row["state"] == "failed" and failed:
+                retried.add(row["run"])
+            else:
+                staying.add(row["run"])
+        going = (short | retried) - staying
 
-        def is_to_go(line: bytes) -> bool:
+        def is_end_to_go(line: bytes) -> bool:
+            return json.loads(line)["run"] in going
+
+        def is_cycle_to_go(line: bytes) -> bool:
             row = json.loads(line)
-            is_unended = row["run"] not in staying and row["trial"] not in pruned
-            return row["run"] in going or (n_cycles is not None and is_unended)
+            if row["run"] in staying or row["run"] in retried:
+                return row["run"] in going
+            # ended or not, it is trained for more cycles, unless its trial was pruned
+            return n_cycles is not None and row["trial"] not in pruned
 
-        logs = (self._cycles, self._attempts, self._runs)  # the last says what is to go
+        # the ends last: they say what is to go
+        logs = (self._cycles, self._attempts, self._runs)
+        tests = (is_cycle_to_go, is_end_to_go, is_end_to_go)
+        lines = [
+            line
+            for log, is_to_go in zip(logs, tests, strict=True)
+            for line in log.read()
+            if is_to_go(line)
+        ]
         there = set(self._set_aside.read())
-        lines = [line for log in logs for line in log.read() if is_to_go(line)]
         self._set_aside.append([line for line in lines if line not in there])
-        for log in logs:
+        for log, is_to_go in zip(logs, tests, strict=True):
             log.drop(is_to_go)
 
     def append(

@@ -38,8 +38,8 @@ Result = Literal["finished", "pruned", "failed"]
 """What a trial comes to."""
 
 _NOTHING_RECORDED: Mapping[int, Point] = MappingProxyType({})
-_MOST_REJECTED = 50
-"""Points in a row that a sampler may choose though no constraint allows them."""
+_MOST_REJECTED = 5
+"""Forbidden points in a row that a sampler may choose, since not all samplers learn from one."""
 
 
 @dataclass(frozen=True, slots=True)

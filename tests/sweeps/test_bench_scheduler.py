@@ -18,7 +18,7 @@ from rso_core.errors import InvalidInput
 from sweeps.bench_scheduler import SAMPLERS, LoadOptions
 from sweeps.bench_scheduler_peers import EXTRA, PEERS, PeerTimes, measure_peer
 from sweeps.bench_scheduler_start import StartTimes, start_phases
-from sweeps.bench_scheduler_sweep import Load, SweepTimes, drive, durable_append_ms, warm_up
+from sweeps.bench_scheduler_sweep import Load, SweepTimes, drive_load, durable_append_ms, warm_up
 from sweeps.bench_scheduler_table import SchedulerTimes, growth, print_json, print_tables
 from sweeps.bench_scheduler_training import UNTIL_STOPPED, bench_spec, sleeping
 from sweeps.bench_scheduler_trial import N_VALUES, accuracy
@@ -173,10 +173,10 @@ def test_a_sweep_is_driven_to_its_end_and_leaves_nothing(
     executor: InlineExecutor, tmp_path: Path, sampler: str
 ) -> None:
     said: list[str] = []
-    times = drive(Load(12, 1, 0.0, sampler), executor, tmp_path / "run", said.append)
+    times = drive_load(Load(12, 1, 0.0, sampler), executor, tmp_path / "run", said.append)
     assert (times.trials, times.actors, times.sampler) == (12, 1, sampler)
     assert times.overhead_ms_per_trial == pytest.approx(1000 * times.wall_s / 12)
-    assert 0 < times.driver_ms_per_trial
+    assert times.driver_ms_per_trial > 0
     assert times.ratio_to_ideal is times.idle_share is None
     assert list(tmp_path.iterdir()) == []
 
@@ -185,7 +185,7 @@ def test_what_sleeping_trials_take_is_held_against_the_ideal(
     tiny_data: Dataset, tmp_path: Path
 ) -> None:
     with closing(InlineExecutor(tiny_data, n_threads=1, training=sleeping(0.1))) as executor:
-        times = drive(Load(4, 1, 0.1, "random"), executor, tmp_path / "run", str)
+        times = drive_load(Load(4, 1, 0.1, "random"), executor, tmp_path / "run", str)
     assert times.ideal_s == pytest.approx(0.4)
     assert times.wall_s > 0.39
     assert times.ratio_to_ideal == pytest.approx(times.wall_s / 0.4)

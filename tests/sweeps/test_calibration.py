@@ -56,7 +56,7 @@ def test_the_ends_of_the_batch_sizes_of_every_kind_are_measured(
         for batch_size in (50, 10, 25, 100)
     ]
     listed.append(configuration(engine="reference", cycles=3))
-    found = calibrate(listed, tiny_data, work, limit_s=5.0)
+    found = calibrate(listed, tiny_data, work, limit_s=1.0, clock=time.process_time)
     kinds = [(cycle.kind[1], cycle.work.engine) for cycle in found]
     assert kinds[0] == ("rso", "reference")  # what costs most comes first
     of_each = [("adam", "gradient"), ("rso", "incremental"), ("sgd", "gradient")]
@@ -74,21 +74,22 @@ def test_a_calibrated_run_takes_about_as_long_as_predicted(
     c = configuration("one_conv", optimizer, batch_size=10, cycles=3)
     list(train(c, tiny_data, seed=0))  # compiles and loads
     ratios = []
-    for _ in range(3):  # other processes may hold one of the two up
-        measured = calibrate([c], tiny_data, work, limit_s=limit_s)
+    for _ in range(3):  # in seconds of the processor, which others do not hold up
+        measured = calibrate([c], tiny_data, work, limit_s=limit_s, clock=time.process_time)
         predicted_s = CostModel(work.count, measured).predicted_s(c) - START_S
-        records = list(train(c, tiny_data, seed=0))
-        ratios.append(predicted_s / sum(r.training_s + r.evaluation_s for r in records))
+        started = time.process_time()
+        list(train(c, tiny_data, seed=0))
+        ratios.append(predicted_s / (time.process_time() - started))
     assert 1 / 2 < statistics.median(ratios) < 2
 
 
 def test_calibration_ends_when_its_time_is_up(tiny_data: Dataset, work: WorkCounter) -> None:
     listed = [configuration(engine="reference", batch_size=b) for b in (10, 100)]
-    whole = 3 * 7850 * 100 / 10  # passes of ten images: many seconds
-    assert work.count(listed[1]).n_flop > whole
-    started = time.perf_counter()
-    assert len(calibrate(listed, tiny_data, work, limit_s=0.3)) == 2
-    assert time.perf_counter() - started < 5
+    started = time.process_time()
+    found = calibrate(listed, tiny_data, work, limit_s=0.2, clock=time.process_time)
+    took_s = time.process_time() - started
+    assert len(found) == 2
+    assert took_s < min(cycle.training_s for cycle in found)  # each has 23,550 passes
     assert calibrate(listed, tiny_data, work, limit_s=0.0) == []
 
 

@@ -22,7 +22,6 @@ from sweeps.circumstances import Circumstances
 from sweeps.driving import Outcome
 from sweeps.executors import InlineExecutor
 from sweeps.launch import launch
-from sweeps.run_folder import RunFolder
 from sweeps.runs import Run, RunBegan, RunEvent
 
 RATES = "space.learning_rate={low: 0.01, high: 1.0, log: true}"
@@ -144,8 +143,7 @@ def _by_configuration(folder: str | Path) -> dict[Any, Any]:
 
 
 def _by_name(folder: str | Path) -> dict[Any, Any]:
-    rows = {row["run"]: row["parameters"] for row in _rows(folder, "runs")}
-    return rows
+    return {row["run"]: row["parameters"] for row in _rows(folder, "runs")}
 
 
 def _sweep(folder: str | Path) -> dict[str, Any]:
@@ -183,7 +181,9 @@ def _check_whole(folder: str | Path) -> None:
             last = [accuracies[-1] for _, _, accuracies in of_trial]
             assert {n for _, n, _ in of_trial} == {sweep["budget"]["cycles"]}
             assert trial.value == pytest.approx(sum(last) / len(last))
-            means = [sum(column) / len(column) for column in zip(*(a for *_, a in of_trial))]
+            means = [
+                sum(column) / len(column) for column in zip(*(a for *_, a in of_trial), strict=True)
+            ]
             assert list(trial.intermediate_values.values()) == pytest.approx(means)
     assert "superseded" not in sweep["provenance"]
 
@@ -259,7 +259,7 @@ def test_what_had_been_tried_stays_and_the_rest_is_of_the_larger_sweep(
     _check_whole(work.path("out"))
     now = _by_name(work.path("out"))
     assert had.items() <= now.items()
-    if TPE not in before:  # which may choose a point again
+    if WIDER in added and TPE not in before:  # else a point may well come again
         points = {tuple(sorted(point.items())) for point in now.values()}
         assert len(points) == _sweep(work.path("out"))["trials"]
 
@@ -345,7 +345,8 @@ def test_failed_trials_alone_are_tried_again_when_that_is_asked_for(work: Workpl
     assert work.grow("out", "space.learning_rate=[0.1, 0.2, 0.3, 0.4]", retry=True) == 1 + 3
     _check_whole(work.path("out"))
     assert not [row for row in _rows(work.path("out"), "runs") if row["state"] == "failed"]
-    assert len([r for r in _rows(work.path("out"), "set_aside") if r.get("state") == "failed"]) == 2
+    aside = _rows(work.path("out"), "set_aside")
+    assert {row["run"] for row in aside if row.get("state") == "failed"} == {"trial-1-seed-0"}
     assert work.grow("out", retry=True) == 0
     assert "no trial has failed: none is tried again" in work.words()
 
@@ -522,7 +523,9 @@ def test_more_cycles_are_those_of_a_longer_sweep_to_the_last_bit(
     file.write_text(TRAINED)
     quiet = Console(quiet=True)
     how = Circumstances("inline", None, ["rso-sweep"], quiet)
+    # a sigma that has fallen over two cycles does not rise again for four
     kept = (f"checkpoints.keep_final_weights={str(keeps).lower()}",)
+    kept += ("space.annealing=none",) if keeps else ()
     for name, cycles in (("grown", 2), ("at-once", 4)):
         launch(str(file), str(tmp_path / name), [*kept, f"budget.cycles={cycles}"], how)
     began.clear()
@@ -541,13 +544,3 @@ def test_more_cycles_are_those_of_a_longer_sweep_to_the_last_bit(
 
     assert figures("grown") == figures("at-once")
     assert len(figures("grown")) == 16
-
-
-def test_the_records_of_a_failed_growth_are_in_place(work: Workplace) -> None:
-    work.run("out")
-    before = {path: path.read_bytes() for path in Path(work.path("out")).rglob("*.*l")}
-    with pytest.raises(InvalidInput, match="'space.batch_size' must be an integer from 1 to 100"):
-        work.grow("out", "space.batch_size=[25, 1000]")
-    assert {path: path.read_bytes() for path in Path(work.path("out")).rglob("*.*l")} == before
-    with RunFolder.hold(work.path("out")).lock:
-        pass  # it was let go

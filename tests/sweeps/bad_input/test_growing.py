@@ -40,8 +40,7 @@ CHANGES = {
     "a network that is none": ("space.architecture=[mlp(), mlq()]", "'space.architecture' ..."),
     "a batch that is too large": (
         "space.batch_size=[25, 1000]",
-        "'space.batch_size' must be an integer from 1 to 100, the training images that 'mnist' "
-        "leaves, got 1000",
+        "'space.batch_size' must be an integer from 1 to 100, got 1000; 100 training images...",
     ),
     "a key that is none": ("seedz=3", "'seedz' ..."),
 }
@@ -52,16 +51,24 @@ def test_a_change_that_would_make_its_results_another_sweep_s_is_refused(
     refused: Refused, run_folder: Path, change: str
 ) -> None:
     override, message = CHANGES[change]
-    if change in ("fewer trials", "a shorter list"):
-        # a list of one is a grid of one trial, too
-        override = {"fewer trials": "trials=1", "a shorter list": override}[change]
     messages = [message]
-    if change == "a shorter list":
+    if change == "a shorter list":  # a grid of one trial, too
         messages = [
             "'trials' must be at least 2, the trials that have been begun, got 1",
             message,
         ]
     refused(["run", run_folder, "--set", override], *messages)
+
+
+def test_a_network_that_the_data_does_not_fit_is_refused_before_the_sweep_is_changed(
+    refused: Refused, run_folder: Path
+) -> None:
+    Path("grown_networks.py").write_text(
+        "from torch import nn\n\ndef narrow():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(9, 10))\n"
+    )
+    architectures = "space.architecture=[mlp(), grown_networks:narrow]"
+    refused(["run", run_folder, "--set", architectures], "...")
 
 
 def test_several_changes_are_told_in_one_line(refused: Refused, run_folder: Path) -> None:
