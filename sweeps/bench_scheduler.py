@@ -99,8 +99,8 @@ def bench_scheduler(
     _check(plan, has_peers)
     append_ms = durable_append_ms()  # whether the folder can be written, before all else
     with _progress(console) as say:
-        sweeps = list(measure_sweeps(plan.loads, say("the driver")))
         start = measure_start(plan.n_starts, say("the start")) if plan.n_starts else None
+        sweeps = list(measure_sweeps(plan.loads, say("the driver")))
         peers = [_peer(name, load, say(PEERS[name])) for name, load in plan.peers]
     times = SchedulerTimes(append_ms, sweeps, start, peers)
     if as_json:

@@ -181,7 +181,8 @@ class Driver:
     def _n_ahead(self) -> int:
         """Runs that are to be ready for actors that are not free yet."""
         n_slots = self._executor.n_slots
-        if self._trials.stop_rule.may_stop:  # the last result may be the one that stops the sweep
+        # the last result may be the one that stops the sweep, or a trial may wait for more seeds
+        if self._trials.stop_rule.may_stop or self._spec.pruner.steps == "seeds":
             return 0
         if self._spec.sampler.asks_ahead:
             return n_slots

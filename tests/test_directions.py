@@ -33,11 +33,13 @@ def test_only_few_modules_know_ray_and_optuna() -> None:
         paths = (ROOT / "sweeps").rglob("*.py")
         return {path.name for path in paths if library in _imports(path, for_types_too)}
 
-    assert users("ray", for_types_too=True) == {"ray_executor.py", "ray_connection.py"}
+    ray_users = {"ray_executor.py", "ray_connection.py", "bench_scheduler_peers.py"}
+    assert users("ray", for_types_too=True) == ray_users
     assert users("optuna") == {
         *("search.py", "growth.py", "study_trials.py", "told_trials.py"),
         *("study_sampler.py", "quick_tpe.py", "study_pruner.py", "own_classes.py"),
         *("studies.py", "journal.py", "study_storage.py", "journal_view.py"),
+        "bench_scheduler_peers.py",
     }
     # the driver's trials name its types, but never load it
     only_for_types = users("optuna", for_types_too=True) - users("optuna")

@@ -199,14 +199,3 @@ def test_a_trial_whose_options_do_not_go_together_fails_alone(
     }
     assert all("momentum" in row["reason"] for row in rows)
     assert rows[0]["parameters"]["nesterov"] is True
-
-
-def test_time_left_comes_from_the_work_that_is_done(spec: Any) -> None:
-    now = [0.0]
-    progress = SweepProgress(4, 1, 10.0, spec().objective, clock=lambda: now[0])
-    assert progress.left_s() is None
-    for trial in range(4):
-        progress.run_started(Run(trial, 0, None), cost=10.0)  # type: ignore[arg-type]
-    progress.run_ended(Run(0, 0, None))  # type: ignore[arg-type]
-    now[0] = 8.0
-    assert progress.left_s() == pytest.approx(24.0)
