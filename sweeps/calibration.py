@@ -52,7 +52,7 @@ def calibrate(
     Of each network, optimiser and engine the smallest and the largest batch size are measured, by
     some visits of every layer or by some batches, through what trains them in a sweep; what costs
     most comes first, until the time is up. Own networks that fail, and own optimisers that visit
-    weights, are left out. RSO's kernels are to be compiled before, see `prepare_kernels`.
+    weights, are left out. RSO's kernels are to be compiled before, by `prepare_kernels`.
 
     Args:
         configurations: those of a sweep, or some that stand for them.

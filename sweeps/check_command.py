@@ -19,7 +19,7 @@ from sweeps.cost import CostModel, makespan
 from sweeps.display import label
 from sweeps.durations import duration
 from sweeps.earlier_times import earlier_times
-from sweeps.points import KnownPoints, typical_configurations
+from sweeps.points import KnownPoints, Point, typical_configurations
 from sweeps.pruners import NoPruning
 from sweeps.reading import check_against_data, read_sweep
 from sweeps.spec import SweepSpec
@@ -201,12 +201,20 @@ def _in_order(spec: SweepSpec, work: WorkCounter) -> Iterator[Configuration]:
         typical = typical_configurations(spec)
         yield from (typical[number % len(typical)] for number in range(n_trials) if typical)
         return
-    points = KnownPoints(spec, lambda configuration: work.count(configuration).cost)
-    for number in range(n_trials):
-        point = points.get(number)
-        if point is not None:
-            with suppress(InvalidInput):
-                yield Configuration.from_values(point, spec.budget.cycles)
+    if spec.sampler.name == "grid" and not spec.first:  # the same, but each is made only once
+        runnable = list(_runnable(spec, spec.space.grid()))
+        runnable.sort(key=lambda configuration: -work.count(configuration).cost)
+        yield from runnable[:n_trials]
+        return
+    known = KnownPoints(spec, lambda configuration: work.count(configuration).cost)
+    points = (point for number in range(n_trials) if (point := known.get(number)) is not None)
+    yield from _runnable(spec, points)
+
+
+def _runnable(spec: SweepSpec, points: Iterable[Point]) -> Iterator[Configuration]:
+    for point in points:
+        with suppress(InvalidInput):  # such a trial fails at once
+            yield Configuration.from_values(point, spec.budget.cycles)
 
 
 def _n_workers(spec: SweepSpec) -> int:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rso_core.records import CycleRecord
 from sweeps.attempts import Attempts, n_in_vain
+from sweeps.cost import costs_by_kind
 from sweeps.executors import Executor
 from sweeps.loggers import NO_LOGGER, RunLogger
 from sweeps.open_trial import OpenTrial
@@ -99,11 +100,16 @@ class Driver:
         self._work = work
         self._checkpoints = CheckpointFolder(folder.place, spec.checkpoints.every_s)
         self._attempts = Attempts(spec.limits)
+        typical = typical_configurations(spec)
+        n_runs = spec.n_trials() * len(spec.seeds)
         self.progress = SweepProgress(
             n_trials=spec.n_trials(),
             n_seeds=len(spec.seeds),
-            mean_cost=work.mean_cost(typical_configurations(spec)),
+            mean_cost=work.mean_cost(typical),
             objectives=spec.objective,
+            total_costs=costs_by_kind(typical, work.count, n_runs)
+            if spec.sampler.is_listing and typical
+            else None,
         )
         self._trials = Trials(spec, folder, search, work, self._checkpoints, self.progress)
         self._metrics: list[str] = [objective.metric for objective in spec.objective]

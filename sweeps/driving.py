@@ -130,4 +130,6 @@ def _closing(progress: SweepProgress) -> str:
         line = f"stopped, since {progress.stop_reason}: {line}"
     if progress.best is not None:
         line += f"; best: trial {progress.best.trial}, {escape(label(progress.best.configuration))}"
+    elif progress.pareto:
+        line += f"; Pareto set of {len(progress.pareto)} trials"
     return line

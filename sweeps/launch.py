@@ -16,6 +16,7 @@ from sweeps.reading import check_against_data, read_sweep
 from sweeps.run_folder import RunFolder
 from sweeps.search import Search
 from sweeps.spec import SweepSpec
+from sweeps.stopwatch import Stopwatch
 from sweeps.storage.places import StorageFailed, open_place
 from sweeps.storage.studies import StudyStore, check_new_study
 from sweeps.storage.study_storage import StudyUnreachable
@@ -40,8 +41,10 @@ def launch(
         SweepStopped: the run folder or the study's storage fails.
         KeyboardInterrupt: a second Ctrl-C. After the first, the outcome is an interrupted one.
     """
+    stopwatch = Stopwatch()
     spec = read_sweep(sweep, overrides)
     address = _output(out, spec)
+    stopwatch.lap("the sweep file")
     data = load_dataset(spec.data)
     work = WorkCounter(data)
     check_against_data(spec, data, work)
@@ -49,13 +52,17 @@ def launch(
         _check_new_study(study_store(spec, None), spec.study.storage)
     check_loggers(spec.logging, address)
     warm = warm_trials(spec, circumstances.say)
+    stopwatch.lap("the data")
     with started_executor(spec, data, open_place(address), circumstances) as executor:
+        stopwatch.lap("Ray")
         folder = RunFolder.create(
             address, spec, circumstances.command, circumstances.recorded(), warm
         )
         with closing(folder), resumable(address):
             store = study_store(spec, folder.journal)
             driver = Driver(spec, folder, Search(spec, store, cost_of(work), warm=warm), work)
+            stopwatch.lap("the run folder and the study")
+            folder.note_start(stopwatch.began_at, stopwatch.phases_s)
             circumstances.say(opening(spec, executor, circumstances.executor, address))
             return driven(driver, spec, executor, address, circumstances)
 

@@ -270,14 +270,24 @@ class RunFolder:
         self.lock.release()
 
     def driven_s(self) -> float:
-        """Seconds for which drivers before this one have driven the sweep.
+        """Seconds for which drivers have driven the sweep, to go by the records.
 
         Raises:
             StorageFailed: the records cannot be read.
         """
         drivers = [json.loads(line) for line in self._drivers.read()]
         runs = [json.loads(line) for line in self._runs.read()]
-        return driven_s(drivers[:-1], runs)
+        return driven_s(drivers, runs)
+
+    def note_start(self, began_at: str, phases_s: Mapping[str, float]) -> None:
+        """Records where the time went until this process began to drive.
+
+        Args:
+            began_at: when the first phase began: ISO 8601, UTC.
+            phases_s: seconds of each phase, in order.
+        """
+        row = {"pid": os.getpid(), "began_at": began_at, "phases_s": dict(phases_s)}
+        self._drivers.append([encoded(row)])
 
     def note_end(self, stop_reason: str | None) -> None:
         """Records that this process drives the sweep no longer, and why it began no further trial.

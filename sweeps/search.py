@@ -5,7 +5,9 @@ One process owns it: it alone asks, reports, prunes and tells.
 
 from __future__ import annotations
 
+import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput, reason
 from sweeps.points import EarlierSpace, KnownPoints, Point, allowed_draw
-from sweeps.pruners import NoPruning, OwnPruning
+from sweeps.pruners import NoPruning, OwnPruning, PatientPruning
 from sweeps.samplers import OwnSampling
 from sweeps.spec import SweepSpec
 from sweeps.storage.studies import StudyStore
@@ -30,6 +32,7 @@ from sweeps.study_trials import (
     complete_values,
     create_study,
     create_trial_of,
+    is_half_rejected,
     is_own,
     reject,
 )
@@ -118,6 +121,9 @@ class Search:
         self.n_asked = len(self._earlier)
         self._is_exhausted = False
         self._asked: dict[int, optuna.Trial] = {}
+        for trial in filter(is_half_rejected, trials):
+            with storage_errors(), self._sampling(trial.number):
+                self._study.tell(trial.number, state=TrialState.PRUNED)
 
     @property
     def repeats_itself(self) -> bool:
@@ -154,16 +160,19 @@ class Search:
         if not self.has_more:
             return None
         with storage_errors():
-            point = recorded.get(self._n_trials) or self._points.get(self.n_asked)
-            if point is None and self._points.n_points is not None:
-                self._is_exhausted = True
-                return None
-            if point is None:
-                trial, point = self._sampled()
-            else:
-                trial = self._created(point)
-            self.n_asked += 1
-            return self._usable(trial, point, {})
+            for n_rejected in itertools.count():
+                # again after each that was rejected: the records may know the next number
+                point = recorded.get(self._n_trials) or self._points.get(self.n_asked)
+                if point is None and self._points.n_points is not None:
+                    self._is_exhausted = True
+                    return None
+                if point is None and n_rejected == _MOST_REJECTED:
+                    point = allowed_draw(self._spec, self._n_trials)
+                found = self._sampled() if point is None else (self._created(point), point)
+                if found is not None:
+                    self.n_asked += 1
+                    return self._usable(*found, {})
+        raise AssertionError("what is drawn at random is allowed")
 
     def is_torn(self, frozen: FrozenTrial) -> bool:
         """Whether the study has lost values of a trial that was asked for."""
@@ -220,7 +229,14 @@ class Search:
         """
         if isinstance(self._spec.pruner, NoPruning):
             return False
-        with storage_errors(), _own_class(self._spec.pruner, "pruner"):
+        with (
+            storage_errors(),
+            _own_class(self._spec.pruner, "pruner"),
+            warnings.catch_warnings(),
+        ):
+            if self._spec.pruner.steps == "seeds":
+                # the best trial may be another sweep's, or lack seeds that this one was given
+                warnings.simplefilter("ignore", UserWarning)
             return self._asked[number].should_prune()
 
     def tell(self, number: int, values: Sequence[float]) -> None:
@@ -243,18 +259,16 @@ class Search:
         with storage_errors():
             self._store.flush()
 
-    def _sampled(self) -> tuple[optuna.Trial, Point]:
-        """A trial whose point the sampler chooses; a random one if it keeps to forbidden ones."""
-        for _ in range(_MOST_REJECTED):
-            with self._sampling(self._n_trials):
-                trial = self._study.ask()
-                self._n_trials += 1
-                values = self._spec.space.suggest(trial)
-                if self._spec.space.is_allowed(values):
-                    return trial, values
-                reject(self._study, trial)
-        values = allowed_draw(self._spec, self._n_trials)
-        return self._created(values), values
+    def _sampled(self) -> tuple[optuna.Trial, Point] | None:
+        """A trial whose point the sampler chooses; None if that is forbidden, and rejected."""
+        with self._sampling(self._n_trials):
+            trial = self._study.ask()
+            self._n_trials += 1
+            values = self._spec.space.suggest(trial)
+            if self._spec.space.is_allowed(values):
+                return trial, values
+            reject(self._study, trial)
+        return None
 
     def _created(self, point: Point) -> optuna.Trial:
         trial_id = create_trial_of(self._store, self._study_id, self._spec.space, point)
@@ -278,7 +292,8 @@ class Search:
         try:
             usable = self._configured(trial.number, values, None, reported)
         except UnusableTrial:
-            self._study.tell(trial, state=TrialState.FAIL)
+            with self._sampling(trial.number):
+                self._study.tell(trial, state=TrialState.FAIL)
             raise
         self._asked[trial.number] = trial
         return usable
@@ -307,6 +322,8 @@ _RESULTS: dict[TrialState, Result] = {
 @contextmanager
 def _own_class(section: object, field: str) -> Iterator[None]:
     """Whatever a user's own class raises becomes one line; what others raise stays."""
+    if isinstance(section, PatientPruning):
+        section, field = section.wrapped, f"{field}.wrapped"
     if not isinstance(section, OwnSampling | OwnPruning):
         yield
         return
@@ -315,5 +332,5 @@ def _own_class(section: object, field: str) -> Iterator[None]:
             yield
     except StudyUnreachable:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SearchFailed(f"'{field}' {section.name} has failed ({reason(error)})") from error

@@ -19,6 +19,8 @@ Values = Mapping[str, Scalar]
 
 _WARM = "warm_start"
 _REJECTED = "breaks_constraints"
+_CONSTRAINTS = "constraints"
+"""Optuna's name for the violations of a trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,15 @@ def create_study(store: StudyStore, spec: SweepSpec, warm: Sequence[WarmTrial] =
     study_id = store.storage.create_new_study(directions, store.study_name)
     for trial in warm:
         fixed = fixed_trial(spec.space, trial.parameters)
+        violation = spec.space.violation(trial.parameters)
         template = create_trial(
             state=TrialState.COMPLETE,
             values=list(trial.values),
             params=fixed.params,
             distributions=fixed.distributions,
             user_attrs={_WARM: trial.source},
+            # a Gaussian process wants as many of all trials
+            system_attrs={_CONSTRAINTS: violation} if violation else {},
         )
         store.storage.create_new_trial(study_id, template_trial=template)
     return study_id
@@ -56,6 +61,11 @@ def create_study(store: StudyStore, spec: SweepSpec, warm: Sequence[WarmTrial] =
 def is_own(frozen: FrozenTrial) -> bool:
     """Whether it is a trial of the sweep itself, to be run or run already."""
     return not {_WARM, _REJECTED} & frozen.user_attrs.keys()
+
+
+def is_half_rejected(frozen: FrozenTrial) -> bool:
+    """Whether a driver was ended while it rejected the trial."""
+    return _REJECTED in frozen.user_attrs and not frozen.state.is_finished()
 
 
 def create_trial_of(store: StudyStore, study_id: int, space: Space, point: Values) -> int:

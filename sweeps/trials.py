@@ -148,7 +148,8 @@ class Trials:
         self._open[number] = opened
         for seed, recorded in runs.items():
             if recorded.state is not None:
-                self._progress.run_recorded(self._work.count(trial.configuration).cost)
+                cost = self._work.count(trial.configuration).cost
+                self._progress.run_recorded(cost, trial.configuration)
                 self._checkpoints.delete(run_name(number, seed))
         self.report(opened)
         if self._would_be_pruned(opened):
@@ -181,7 +182,7 @@ class Trials:
             work = self._work.count(run.configuration)
             parameters = trial.trial.parameters
             rows.append(run_row(run, ended, work, parameters, len(recorded.attempts)))
-            self._progress.run_recorded(work.cost)
+            self._progress.run_recorded(work.cost, run.configuration)
         self._folder.append(runs=rows)
         for run in not_run:
             self._checkpoints.delete(run.name)
@@ -201,6 +202,8 @@ class Trials:
         best = None if self._progress.best is None else self._progress.best.value
         if not needs_seed(trial.values_by_seed, best, repetitions, objective.direction):
             return False
+        if self._spec.pruner.steps == "seeds" and self._search.should_prune(trial.trial.number):
+            return False  # the test finds it worse than the best
         seed = next_seed(trial.runs)
         trial.runs[seed] = self.records.run(run_name(trial.trial.number, seed))
         self._progress.n_runs_added += 1

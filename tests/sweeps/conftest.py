@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from rso_core.datasets import Dataset
 from rso_core.records import CycleRecord
@@ -271,3 +276,52 @@ def events() -> SimpleNamespace:
 def scripted() -> type[ScriptedExecutor]:
     """The executor's class."""
     return ScriptedExecutor
+
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def rows() -> Callable[[Path, str], Rows]:
+    """Reads the rows of a run folder's log, by its name."""
+    return lambda path, name: [
+        json.loads(line) for line in (path / "records" / f"{name}.jsonl").read_text().splitlines()
+    ]
+
+
+@pytest.fixture
+def study() -> Callable[[Path], optuna.Study]:
+    """Opens the study of a run folder."""
+
+    def opened(path: Path) -> optuna.Study:
+        storage = JournalStorage(JournalFileBackend(str(path / "study.journal")))
+        return optuna.load_study(study_name=None, storage=storage)
+
+    return opened
+
+
+@pytest.fixture
+def killed_anywhere(
+    tmp_path: Path, drive: Drive, scripted: type[ScriptedExecutor]
+) -> Callable[..., Iterator[Path]]:
+    """Drives a sweep again and again, each time killed at another poll and then resumed.
+
+    It begins with the sweep that nobody kills, and ends when a kill comes too late.
+    """
+
+    def folders(
+        spec: SweepSpec, script: Callable[[Run], Script], n_slots: int = 1, every: int = 1
+    ) -> Iterator[Path]:
+        drive(spec, tmp_path / "whole", scripted(script, n_slots))
+        yield tmp_path / "whole"
+        for kill_at in itertools.count(1, every):
+            path = tmp_path / f"killed-{kill_at}"
+            try:
+                drive(spec, path, scripted(script, n_slots, kill_at))
+            except Killed:
+                drive(spec, path, scripted(script, n_slots))
+                yield path
+            else:
+                return
+
+    return folders

@@ -94,6 +94,15 @@ def test_brute_force_is_counted_as_exactly_as_a_grid() -> None:
     assert said(brute_force, "work") == said(grid, "work")
 
 
+def test_points_to_try_first_are_counted_once() -> None:
+    grid = check_lines("sweep.yaml", [])
+    first = check_lines("sweep.yaml", ["first=[{architecture: mlp(4)}]"])
+    few = check_lines("sweep.yaml", ["first=[{architecture: mlp(4)}]", "trials=1"])
+    assert said(first, "visits") == said(grid, "visits")
+    # mlp(4) in place of the longest run, that of mlp()
+    assert said(few, "longest").split(": ")[1] in ("rso  mlp(4), batch 25", "sgd  mlp(4), batch 25")
+
+
 def test_what_may_make_it_less_or_more_is_said() -> None:
     lines = check_lines(
         "sweep.yaml", ["pruner=median", "stop.target=0.9", "sampler=random", "trials=10"]

@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 
 from rso_core.configuration import Configuration
@@ -14,6 +13,7 @@ from rso_core.errors import InvalidInput
 from sweeps.conditions import Bounds, Condition, Constraint
 from sweeps.domains import Choices, Fixed, Range
 from sweeps.points import EarlierSpace, KnownPoints, Point, sampler_seed, typical_configurations
+from sweeps.random_trial import RandomTrial
 from sweeps.samplers import BruteForceSampling, GridSampling, RandomSampling, TpeSampling
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
@@ -136,15 +136,14 @@ def test_in_a_list_all_that_agrees_with_a_first_point_is_tried_before_the_rest(
     assert known.n_points == 6
 
 
-def test_a_random_sweep_draws_each_trial_with_optuna_from_its_number() -> None:
+def test_a_random_sweep_draws_each_trial_from_its_number() -> None:
     spec = sweep(MAIN | {"learning_rate": RATES}, sampler=RandomSampling(), seed=5)
     known = KnownPoints(spec)
 
     def drawn(number: int) -> Point:
         seed = int(np.random.SeedSequence((spec.seed, number)).generate_state(1)[0])
         assert seed == sampler_seed(spec, number) != sampler_seed(spec, number, attempt=1)
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-        return spec.space.suggest(optuna.create_study(sampler=sampler).ask())
+        return spec.space.suggest(RandomTrial(seed))
 
     numbers = [7, 0, 3]
     assert [known.get(number) for number in numbers] == [drawn(number) for number in numbers]

@@ -246,7 +246,7 @@ def test_what_decides_on_numbers_cannot_be_changed(
     refused(
         ["resume", "out", "--set", f"{key}=3"],
         f"'{key}' cannot be changed when a sweep is resumed, only resources, checkpoints, "
-        f"limits and study can (--set {key}=3)",
+        f"limits, study and logging can (--set {key}=3)",
     )
 
 

@@ -11,7 +11,8 @@ Refused = Callable[..., None]
 
 _KEYS = (
     "valid: budget, checkpoints, constraints, data, first, limits, logging, name, "
-    "objective, output, pruner, repetitions, resources, sampler, seed, seeds, space, stop, study, trials, warm_start"
+    "objective, output, pruner, repetitions, resources, sampler, seed, seeds, space, stop, "
+    "study, trials, warm_start"
 )
 _SAMPLERS = "grid, random, tpe, gp, cmaes, nsga2, nsga3, qmc, brute_force or module:Class"
 _PRUNERS = (
