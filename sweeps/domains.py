@@ -167,9 +167,11 @@ class Range(BaseModel):
         if isinstance(self.low, int) and isinstance(self.high, int):
             step = 1 if self.step is None else int(self.step)
             return trial.suggest_int(name, self.low, int(self._last()), step=step, log=self.log)
-        return trial.suggest_float(
+        drawn = trial.suggest_float(
             name, self.low, float(self._last()), step=self.step, log=self.log
         )
+        # optuna adds up the steps: 0.1 + 2 * 0.1 is no value of this range
+        return drawn if self.step is None else self._value(round((drawn - self.low) / self.step))
 
     def listed(self) -> tuple[Scalar, ...]:
         """low, low + step, ... up to high; the range must have a step."""

@@ -188,7 +188,8 @@ class Driver:
         """Runs that are to be ready for actors that are not free yet."""
         n_slots = self._executor.n_slots
         # the last result may be the one that stops the sweep, or a trial may wait for more seeds
-        if self._trials.stop_rule.may_stop or self._spec.pruner.steps == "seeds":
+        has_seeds_to_come = self._spec.pruner.steps == "seeds" or self._spec.repetitions is not None
+        if self._trials.stop_rule.may_stop or has_seeds_to_come:
             return 0
         if self._spec.sampler.asks_ahead:
             return n_slots
