@@ -412,6 +412,7 @@ def test_an_interrupt_ends_with_130_and_keeps_what_has_ended(
             *(sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(sweep_file)),
             *("--executor", "inline", "--out", str(tmp_path / "out")),
             *("--set", "space.optimizer=[sgd, rso]", "--set", "seeds=1"),
+            *("--set", "first=[{optimizer: sgd}]"),  # a grid begins with its longest runs
             *("--set", "budget.cycles=200", "--set", "space.learning_rate=0.1"),
             *("--set", "space.engine=reference"),  # so that it does not end on its own
         ],

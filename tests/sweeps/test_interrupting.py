@@ -28,6 +28,7 @@ space:
   optimizer: [sgd, rso]
   learning_rate: 0.1
   engine: reference            # seconds a run, so that it is met in the middle
+first: [{optimizer: sgd}]      # a grid begins with its longest runs
 seeds: 1
 checkpoints: {every_s: 0.1}
 """
