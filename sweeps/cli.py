@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from rso_core.errors import InvalidInput, reason
+from sweeps.bench_cli import bench
+from sweeps.progress_console import progress_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +31,6 @@ app = typer.Typer(
     Begin with:  rso-sweep run quickstart""",
 )
 
-bench = typer.Typer(help="Measure how fast this machine is.")
 app.add_typer(bench, name="bench")
 
 BAD_INPUT, RUNS_FAILED, INTERRUPTED = 2, 1, 130
@@ -132,12 +133,6 @@ def _write_report(folder: str) -> Report:
         ) from error
 
 
-def _progress_console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
 @app.command(epilog="Example:  rso-sweep run quickstart --out runs/first --set budget.cycles=5")
 def run(
     sweep: Annotated[
@@ -178,7 +173,7 @@ def run(
     from sweeps.going_on import grow, is_run_folder
     from sweeps.launch import launch
 
-    console = _progress_console()
+    console = progress_console()
     is_folder = grown is None and is_run_folder(sweep)
     if not is_folder and grown is None:
         if retry_failed:
@@ -232,7 +227,7 @@ def resume(
     """Go on with a sweep that was interrupted, or whose driver or machine has died."""
     from sweeps.going_on import resume
 
-    console = _progress_console()
+    console = progress_console()
     choice = None if executor is None else _executor_name(executor)
     _conclude(
         lambda: resume(folder, overrides or (), choice, address, _command(), console), console
@@ -276,7 +271,7 @@ def train(
             threads,
             overrides or (),
             as_json,
-            _progress_console(),
+            progress_console(),
         )
     except RunFailed as error:
         _tell(str(error))
@@ -329,7 +324,7 @@ def dashboard(
     """Watch a sweep, running or ended, in optuna-dashboard; it cannot change anything."""
     from sweeps.dashboard_command import serve_dashboard
 
-    console = _progress_console()
+    console = progress_console()
     serve_dashboard(
         folder,
         host,
@@ -392,7 +387,7 @@ def check(
         is_to_calibrate=is_to_calibrate,
         like=like,
         n_workers=n_workers,
-        console=_progress_console(),
+        console=progress_console(),
     )
     print("\n".join(lines))
 
@@ -405,81 +400,3 @@ def schema() -> None:
     from sweeps.spec import json_schema
 
     print(json.dumps(json_schema(), indent=2))
-
-
-@bench.command(epilog="Example:  rso-sweep bench engine --network one_conv --batch-size 256")
-def engine(
-    networks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--network",
-            metavar="NAME",
-            help="A network, such as one_conv, mlp(64,32) or package.module:function; may be "
-            "repeated. Without it: one_conv, two_conv, paper_mnist and original.",
-        ),
-    ] = None,
-    batch_sizes: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--batch-size",
-            metavar="N",
-            help="Images in a batch; may be repeated. Without it: 1024, and for one_conv and "
-            "two_conv 256 before it.",
-        ),
-    ] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of both engines.")] = 1,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Measure less: figures within a minute or two.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="A JSON list with an object for every row.")
-    ] = False,
-) -> None:
-    """Compare the incremental engine with the reference engine, in microseconds a weight."""
-    from sweeps.bench_command import bench_engines
-
-    bench_engines(networks or (), batch_sizes or (), threads, quick, as_json, _progress_console())
-
-
-@bench.command(epilog="Example:  rso-sweep bench scheduler --trials 2000 --actors 2")
-def scheduler(
-    trials: Annotated[
-        int | None, typer.Option(metavar="N", help="Trials of the sweep; without it 2000.")
-    ] = None,
-    actors: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Ray actors, whose CPUs are logical: there may be more than the machine has; "
-            "without it 2.",
-        ),
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(metavar="S", help="That each trial sleeps; without it 0.")
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="random, tpe, ...; without it random."),
-    ] = None,
-    peers: Annotated[
-        bool,
-        typer.Option(
-            "--peers", help="Give the sweep to Ray Tune and plain Optuna too; needs 'peers'."
-        ),
-    ] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Measure less: figures within a few minutes.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-) -> None:
-    """Measure what driving a sweep takes, with trials that only report five values.
-
-    Without options: the overhead at 500, 2,000 and 10,000 trials, 16 actors with one-second
-    trials, the start of a sweep, and Ray Tune and plain Optuna beside them; a quarter of an hour.
-    With --trials, --actors, --seconds or --sampler: that one sweep. Sweeps are written beneath the
-    current folder, and removed.
-    """
-    from sweeps.bench_scheduler import LoadOptions, bench_scheduler
-
-    asked = LoadOptions(trials, actors, seconds, sampler)
-    bench_scheduler(asked, peers, quick, as_json, _progress_console())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Protocol
@@ -53,9 +54,9 @@ class _WrittenOut(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    @abstractmethod
     def listed(self) -> tuple[Scalar, ...]:
         """All of its values, in the file's order."""
-        raise NotImplementedError
 
     def n_listed(self) -> int:
         """How many."""

@@ -16,7 +16,13 @@ from sweeps.records import Records
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
 from sweeps.storage.studies import StudyStore
-from sweeps.study_trials import create_study, fixed_trial, is_own
+from sweeps.study_trials import (
+    CONSTRAINTS,
+    create_study,
+    fixed_trial,
+    is_own,
+    violation_attrs,
+)
 
 _FREE = ("resources", "checkpoints", "limits", "output", "repetitions", "stop", "logging")
 """Sections that may be anything at any time: they decide on no number that is there."""
@@ -61,6 +67,7 @@ def needs_new_study(before: SweepSpec, after: SweepSpec) -> bool:
         before.seeds != after.seeds
         or before.budget != after.budget
         or before.space.dimensions != after.space.dimensions
+        or (before.constraints != after.constraints and after.sampler.heeds_constraints)
     )
 
 
@@ -90,7 +97,7 @@ def grown_study(
     study_id = create_study(new, after)
     _copy_sequence(old, new, study_id)
     for frozen in trials_of(old):
-        template = _copied(frozen, before.space, after.space, records)
+        template = _copied(frozen, before.space, after, records)
         is_again = is_own(frozen) and (
             (gets_more and frozen.state == TrialState.COMPLETE)
             or (retries_failed and frozen.state == TrialState.FAIL)
@@ -222,9 +229,9 @@ def _shrunk(before: SweepSpec, after: SweepSpec, n_begun: int) -> list[str]:
     return problems
 
 
-def _copied(frozen: FrozenTrial, before: Space, after: Space, records: Records) -> FrozenTrial:
+def _copied(frozen: FrozenTrial, before: Space, spec: SweepSpec, records: Records) -> FrozenTrial:
     """The trial with the distributions of the new space; with no values if some were lost."""
-    point = _point(frozen, before, records)
+    point, after = _point(frozen, before, records), spec.space
     # what a constraint forbids is in the study, too
     if point is not None and not replace(after, constraints=()).has(point):
         point = None
@@ -240,17 +247,26 @@ def _copied(frozen: FrozenTrial, before: Space, after: Space, records: Records) 
         params={} if fixed is None else fixed.params,
         distributions={} if fixed is None else fixed.distributions,
         user_attrs=dict(frozen.user_attrs),
-        system_attrs={
-            key: value
-            for key, value in frozen.system_attrs.items()
-            if before.dimensions == after.dimensions or not key.startswith(_OF_ONE_STUDY)
-        },
+        system_attrs=_system_attrs(frozen, before, after)
+        | (
+            {} if point is None or not frozen.state.is_finished() else violation_attrs(after, point)
+        ),
         intermediate_values=dict(frozen.intermediate_values),
     )
     if fixed is None and not is_own(frozen):
         # it keeps its number, but has nothing to say of this space
         copied.state, copied.values, copied.intermediate_values = TrialState.FAIL, None, {}
     return copied
+
+
+def _system_attrs(frozen: FrozenTrial, before: Space, after: Space) -> dict[str, Any]:
+    """What samplers have noted of a trial that goes for the new space, too."""
+    is_same = before.dimensions == after.dimensions
+    return {
+        key: value
+        for key, value in frozen.system_attrs.items()
+        if key != CONSTRAINTS and (is_same or not key.startswith(_OF_ONE_STUDY))
+    }
 
 
 def _point(frozen: FrozenTrial, space: Space, records: Records) -> dict[str, Scalar] | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from rso_core.configuration import Configuration, Scalar
 from rso_core.errors import InvalidInput
-from sweeps.random_trial import RandomTrial
+from sweeps.random_trial import RandomTrial, trial_seed
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
 
@@ -89,18 +89,6 @@ class KnownPoints:
         return None
 
 
-def sampler_seed(spec: SweepSpec, number: int, attempt: int = 0) -> int:
-    """The seed of the sampler for one trial, so that what it draws depends on nothing earlier.
-
-    Args:
-        spec: the sweep.
-        number: the trial's.
-        attempt: above 0 where what was drawn before for this trial is not allowed.
-    """
-    entropy = (spec.seed, number, attempt) if attempt else (spec.seed, number)
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-
 def draws(
     spec: SweepSpec, space: Space, number: int, given: Mapping[str, Scalar] | None = None
 ) -> Iterator[Point]:
@@ -116,7 +104,7 @@ def draws(
     """
     part = space.at(given) if given else space
     for attempt in itertools.count():
-        yield part.suggest(RandomTrial(sampler_seed(spec, number, attempt)))
+        yield part.suggest(RandomTrial(trial_seed(spec.seed, number, attempt)))
 
 
 def allowed_draw(spec: SweepSpec, number: int) -> Point:

@@ -11,6 +11,18 @@ import numpy as np
 _Choice = TypeVar("_Choice")
 
 
+def trial_seed(seed: int, number: int, attempt: int = 0) -> int:
+    """The seed of what is drawn for one trial, so that it depends on nothing earlier.
+
+    Args:
+        seed: of the sweep.
+        number: of the trial, from 0.
+        attempt: above 0 where what was drawn before for this trial is not allowed.
+    """
+    entropy = (seed, number, attempt) if attempt else (seed, number)
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
 class RandomTrial:
     """Stands in for a trial where a space is asked for a random configuration.
 

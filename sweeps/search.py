@@ -131,11 +131,6 @@ class Search:
         return self._points.are_known
 
     @property
-    def next_number(self) -> int:
-        """Of the trial that is asked for next, unless its point has to be rejected."""
-        return self._n_trials
-
-    @property
     def has_more(self) -> bool:
         """Whether there is a trial left to be asked for."""
         return not self._is_exhausted and self.n_asked < self._spec.n_trials()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler
@@ -25,6 +24,7 @@ from optuna.trial import FrozenTrial
 
 from sweeps.own_classes import own_sampler
 from sweeps.quick_tpe import tpe_sampler
+from sweeps.random_trial import trial_seed
 from sweeps.samplers import (
     CmaEsSampling,
     Crossover,
@@ -156,16 +156,6 @@ class SamplerSource:
                 dividing_parameter=sampling.dividing_parameter, **options
             )
         return optuna.samplers.NSGAIISampler(**options)
-
-
-def trial_seed(seed: int, number: int) -> int:
-    """The seed of the sampler for one trial, so that what it draws depends on nothing earlier.
-
-    Args:
-        seed: of the sweep.
-        number: of the trial, from 0.
-    """
-    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
 def _cmaes(sampling: CmaEsSampling, seed: int) -> BaseSampler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
@@ -19,7 +20,7 @@ Values = Mapping[str, Scalar]
 
 _WARM = "warm_start"
 _REJECTED = "breaks_constraints"
-_CONSTRAINTS = "constraints"
+CONSTRAINTS = "constraints"
 """Optuna's name for the violations of a trial."""
 
 
@@ -44,18 +45,25 @@ def create_study(store: StudyStore, spec: SweepSpec, warm: Sequence[WarmTrial] =
     study_id = store.storage.create_new_study(directions, store.study_name)
     for trial in warm:
         fixed = fixed_trial(spec.space, trial.parameters)
-        violation = spec.space.violation(trial.parameters)
         template = create_trial(
             state=TrialState.COMPLETE,
             values=list(trial.values),
             params=fixed.params,
             distributions=fixed.distributions,
             user_attrs={_WARM: trial.source},
-            # a Gaussian process wants as many of all trials
-            system_attrs={_CONSTRAINTS: violation} if violation else {},
+            system_attrs=violation_attrs(spec.space, trial.parameters),
         )
         store.storage.create_new_trial(study_id, template_trial=template)
     return study_id
+
+
+def violation_attrs(space: Space, point: Values) -> dict[str, Any]:
+    """Optuna's note of how far a trial is from what is allowed; none where all is.
+
+    A sampler that heeds constraints wants it of all trials that have ended, or of none.
+    """
+    violation = space.violation(point)
+    return {CONSTRAINTS: list(violation)} if violation else {}
 
 
 def is_own(frozen: FrozenTrial) -> bool:

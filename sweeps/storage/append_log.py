@@ -72,7 +72,7 @@ class AppendLog:
         for part in reversed(found.torn_parts):
             self._place.delete(part)
         if found.is_torn:
-            part = _part_name(self._name, found.number)
+            part = part_name(self._name, found.number)
             if isinstance(self._place, LocalPlace):
                 self._place.cut(part, len(found.whole))
             else:
@@ -103,13 +103,13 @@ class AppendLog:
         batch = b"".join(line + b"\n" for line in lines)
         if isinstance(self._place, LocalPlace):
             end, self._end = self._end, None  # after a failure, look again at what is there
-            self._place.append(_part_name(self._name, end.number), batch)
+            self._place.append(part_name(self._name, end.number), batch)
             self._end = end
             return
         number, before = self._end.number, self._end.content
         if len(before) > PART_BYTES:
             number, before = number + 1, b""
-        self._place.write(_part_name(self._name, number), before + batch)
+        self._place.write(part_name(self._name, number), before + batch)
         self._end = _End(number, before + batch)
 
     def drop(self, is_to_go: Callable[[bytes], bool]) -> None:
@@ -123,7 +123,7 @@ class AppendLog:
         """
         self.repair()
         for number in _part_numbers(self._place, self._name):
-            part = _part_name(self._name, number)
+            part = part_name(self._name, number)
             content = self._place.read(part)
             kept = b"".join(line + b"\n" for line in content.splitlines() if not is_to_go(line))
             if kept != content:
@@ -161,7 +161,7 @@ def _scan(place: Place, name: str, lines: list[bytes] | None = None) -> _Scan:
     found = _Scan()
     broken: str | None = None
     for number in _part_numbers(place, name):
-        part = _part_name(name, number)
+        part = part_name(name, number)
         content = place.read(part)
         was_broken = broken is not None
         n_whole_bytes = 0
@@ -195,18 +195,19 @@ def _part_numbers(place: Place, name: str) -> range:
     stem, dot, extension = name.rpartition(".")
     numbered = re.compile(rf"{re.escape(stem)}\.([0-9]{{4,}}){re.escape(dot + extension)}")
     numbers = [int(match[1]) for match in map(numbered.fullmatch, there) if match]
-    known = [number for number in numbers if _part_name(name, number) in there]
+    known = [number for number in numbers if part_name(name, number) in there]
     last = max(known, default=int(name in there))
     for number in range(1, last):
-        if _part_name(name, number) not in there:
+        if part_name(name, number) not in there:
             raise StorageFailed(
-                f"'{place.address_of(_part_name(name, number))}' is missing, while a later part "
-                f"is there, '{place.address_of(_part_name(name, last))}'; restore it from a copy"
+                f"'{place.address_of(part_name(name, number))}' is missing, while a later part "
+                f"is there, '{place.address_of(part_name(name, last))}'; restore it from a copy"
             )
     return range(1, last + 1)
 
 
-def _part_name(name: str, number: int) -> str:
+def part_name(name: str, number: int) -> str:
+    """The name of a part of the log of that name; the first, number 1, has the log's."""
     stem, dot, extension = name.rpartition(".")
     return name if number == 1 else f"{stem}.{number:04}{dot}{extension}"
 

@@ -58,14 +58,6 @@ class CheckpointFolder:
         """
         return self._read(_final_name(run))
 
-    def has_final(self, run: str) -> bool:
-        """Whether a final state was kept, usable or not.
-
-        Raises:
-            StorageFailed: the folder cannot be read.
-        """
-        return self.place.exists(_final_name(run))
-
     def write(self, run: str, state: Mapping[str, Any]) -> None:
         """Puts a state in the place of the one before.
 

@@ -11,7 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from rso_core.errors import reason
-from sweeps.storage.append_log import AppendLog
+from sweeps.storage.append_log import AppendLog, part_name
 from sweeps.storage.places import Place, StorageFailed
 
 _FRESH_FOR_S = 0.5
@@ -82,13 +82,13 @@ class JournalView(BaseJournalBackend):
     def _catch_up(self) -> None:
         while True:
             try:
-                content = self._place.read(_part_name(self._name, self._part))
+                content = self._place.read(part_name(self._name, self._part))
             except FileNotFoundError:
                 content = b""  # as before the first batch
             self._take(content)
             is_read_to_its_end = self._n_bytes == len(content)
             # a part that is there is followed by another only where a storage cannot append
-            following = _part_name(self._name, self._part + 1)
+            following = part_name(self._name, self._part + 1)
             if not (content and is_read_to_its_end and self._place.exists(following)):
                 return
             self._part, self._n_bytes, self._last = self._part + 1, 0, b""
@@ -127,12 +127,6 @@ def view_study(place: Place, name: str = "study.journal") -> tuple[JournalStorag
             f"'{place.address_of(name)}' has a line that is none of Optuna's ({reason(error)}); "
             "restore it from a copy"
         ) from error
-
-
-def _part_name(name: str, number: int) -> str:
-    """As `AppendLog` names its parts."""
-    stem, dot, extension = name.rpartition(".")
-    return name if number == 1 else f"{stem}.{number:04}{dot}{extension}"
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -291,6 +291,19 @@ def test_points_that_are_appended_to_first_come_next(work: Workplace) -> None:
     assert rates_now[2] == 0.25
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("sampler", ["sampler={name: gp, n_startup_trials: 2}", TPE])
+def test_constraints_that_are_added_are_heeded_with_the_trials_that_there_are(
+    work: Workplace, sampler: str
+) -> None:
+    work.run("out", RATES, sampler, "trials=3", "seeds=1")
+    # all that has been begun keeps it
+    work.grow("out", "constraints=[{require: {learning_rate: {at_least: 0.005}}}]", "trials=5")
+    trials = _study(work.path("out")).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 5
+    assert all(len(trial.system_attrs["constraints"]) == 1 for trial in trials)
+
+
 def test_a_sweep_file_says_what_a_run_folder_is_to_become(work: Workplace) -> None:
     work.run("out")
     larger = work.folder / "larger.yaml"

@@ -12,8 +12,8 @@ from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput
 from sweeps.conditions import Bounds, Condition, Constraint
 from sweeps.domains import Choices, Fixed, Range
-from sweeps.points import EarlierSpace, KnownPoints, Point, sampler_seed, typical_configurations
-from sweeps.random_trial import RandomTrial
+from sweeps.points import EarlierSpace, KnownPoints, Point, typical_configurations
+from sweeps.random_trial import RandomTrial, trial_seed
 from sweeps.samplers import BruteForceSampling, GridSampling, RandomSampling, TpeSampling
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
@@ -142,7 +142,7 @@ def test_a_random_sweep_draws_each_trial_from_its_number() -> None:
 
     def drawn(number: int) -> Point:
         seed = int(np.random.SeedSequence((spec.seed, number)).generate_state(1)[0])
-        assert seed == sampler_seed(spec, number) != sampler_seed(spec, number, attempt=1)
+        assert seed == trial_seed(spec.seed, number) != trial_seed(spec.seed, number, attempt=1)
         return spec.space.suggest(RandomTrial(seed))
 
     numbers = [7, 0, 3]

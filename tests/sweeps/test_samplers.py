@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from rso_core.errors import InvalidInput
 from sweeps.own_classes import own_sampler
+from sweeps.random_trial import trial_seed
 from sweeps.samplers import (
     SAMPLER_NAMES,
     BruteForceSampling,
@@ -27,7 +28,7 @@ from sweeps.samplers import (
     Sampling,
     TpeSampling,
 )
-from sweeps.study_sampler import SamplerSource, trial_seed
+from sweeps.study_sampler import SamplerSource
 from sweeps.sweep_file import dump_sweep, parse_sweep
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -333,7 +333,7 @@ def test_a_sweep_that_does_not_ask_for_final_weights_keeps_none(
     quick_run: Run, folder: CheckpointFolder, tiny_data: Dataset, tmp_path: Path
 ) -> None:
     _trained(quick_run, replace(folder, keep_final_weights=False), tiny_data)
-    assert not folder.has_final(quick_run.name)
+    assert folder.read_final(quick_run.name) is None
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "sweep.yaml"}
 
 
@@ -347,7 +347,7 @@ def test_a_run_that_is_pruned_leaves_no_final_state(
     last = _until(worker, _is_last)[-1]
     assert isinstance(last, RunEnded)
     assert last.state == "pruned"
-    assert not folder.has_final(run.name)
+    assert folder.read_final(run.name) is None
 
 
 def test_a_full_disk_costs_a_finished_run_what_it_would_leave_and_no_more(

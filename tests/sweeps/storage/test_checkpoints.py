@@ -23,11 +23,11 @@ def folder(tmp_path: Path) -> CheckpointFolder:
 
 
 def test_a_final_state_comes_back_as_it_was_written(folder: CheckpointFolder) -> None:
-    assert not folder.has_final("x")
+    assert folder.read_final("x") is None
     assert folder.read_final("x") is None
     folder.write_final("x", _STATE)
-    assert folder.has_final("x")
-    assert not folder.has_final("y")
+    assert folder.read_final("x") is not None
+    assert folder.read_final("y") is None
     state = folder.read_final("x")
     assert state is not None
     assert position(state) == (2, 0)
@@ -42,11 +42,11 @@ def test_what_a_finished_run_leaves_outlives_its_checkpoint(folder: CheckpointFo
     folder.write_weights("x", {"w": torch.ones(1)})
     folder.delete("x")
     assert folder.read("x") is None
-    assert folder.has_final("x")
+    assert folder.read_final("x") is not None
     assert folder.place.names("weights") == ["x.pt"]
     folder.delete_final("x")
     folder.delete_final("x")
-    assert not folder.has_final("x")
+    assert folder.read_final("x") is None
     assert folder.place.names("weights") == []
 
 
@@ -59,7 +59,6 @@ def test_a_torn_final_state_is_there_and_cannot_be_read(
     folder.write_final("x", _STATE)
     name = "final_states/x.pt"
     folder.place.write(name, damage(folder.place.read(name)))
-    assert folder.has_final("x")
     with pytest.raises(UnusableCheckpoint):
         folder.read_final("x")
 
