@@ -55,6 +55,7 @@ space:
   perturbation_std: {low: 0.3, high: 2.0}
   learning_rate: {low: 0.01, high: 0.5, log: true}
 sampler: random
+seed: 1                        # of which the short form, too, has long runs to be killed in
 trials: TRIALS
 seeds: 2
 checkpoints: {every_s: 0.5}

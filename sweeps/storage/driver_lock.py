@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import time
-import warnings
 from types import TracebackType
 
-import filelock
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from sweeps.storage.failures import failure
 from sweeps.storage.holder import (
@@ -62,7 +61,7 @@ class DriverLock:
         self._place = place
         self._holder = holder
         self._lease = Lease(place, holder, renew_s, stale_s, settle_s)
-        self._lock: filelock.BaseFileLock | None = None
+        self._lock: BaseFileLock | None = None
         self._is_leased = False
 
     def acquire(self) -> None:
@@ -122,28 +121,24 @@ class DriverLock:
     ) -> None:
         self.release()
 
-    def _locked(self, place: LocalPlace) -> filelock.BaseFileLock | None:
+    def _locked(self, place: LocalPlace) -> BaseFileLock | None:
         """The lock, acquired; None if the file system has no locks."""
-        lock: filelock.BaseFileLock = filelock.FileLock(
-            place.path / _LOCK_FILE, timeout=0, thread_local=False
+        # a soft lock, a file that is there or not, would outlive its process
+        lock: BaseFileLock = FileLock(
+            place.path / _LOCK_FILE, timeout=0, thread_local=False, fallback_to_soft=False
         )
+        if isinstance(lock, SoftFileLock):  # on a machine that has no other
+            return None
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the soft lock, below
-                lock.acquire()
-        except filelock.Timeout:
-            if not isinstance(lock, filelock.SoftFileLock):
-                raise self._refusal() from None
+            lock.acquire()
+        except Timeout:
+            raise self._refusal() from None
         except NotImplementedError:
             return None
         except OSError as error:
             if error.errno in _NO_LOCKS_HERE:
                 return None
             raise failure(place.address_of(_LOCK_FILE), "locked", error) from error
-        # a lock without locks, to which some versions of filelock turn, outlives its process
-        if isinstance(lock, filelock.SoftFileLock):
-            lock.release()
-            return None
         return lock
 
     def _refusal(self) -> Exception:

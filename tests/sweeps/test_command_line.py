@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -154,7 +155,8 @@ def test_status_of_a_sweep_that_may_end_before_its_last_trial(call: Call, sweep_
     assert said["runs"] == "6 finished, of at most 18"
     assert said["driver"] == "none: `rso-sweep resume out` goes on, unless 'stop' ends it"
     reason = "1,200 images have passed"
-    _edit(out, "drivers", lambda rows: [*rows[:-1], rows[-1] | {"stop_reason": reason}])
+    end = {"pid": os.getpid(), "ended_at": "2026-01-01T00:00:00+00:00", "stop_reason": reason}
+    _edit(out, "drivers", lambda rows: [*rows, end])
     said = _status(out)
     assert said["trials"] == f"3 ended, of at most 9; no further one is begun: {reason}"
     assert said["runs"] == "6 finished"
