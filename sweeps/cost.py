@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from rso_core.configuration import Configuration
 from sweeps.work import NOMINAL_RATES, EngineKind, Rates, Work
@@ -220,6 +219,9 @@ def _fitted(nominal: Rates, cycles: Sequence[MeasuredCycle]) -> Rates:
         )
         for cycle in cycles
     ]
+    # its import takes a quarter of a second, and a new sweep has nothing to fit yet
+    from scipy.optimize import nnls
+
     pull = math.sqrt(_PRIOR_WEIGHT * len(cycles))
     matrix = np.array([*rows, (pull, 0.0), (0.0, pull)])
     multiples, _ = nnls(matrix, np.array([1.0] * len(rows) + [pull, pull]))

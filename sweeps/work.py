@@ -282,6 +282,11 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         super().__init__()  # type: ignore[no-untyped-call]
         self.n_flop = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else torch would import its compiler, which takes seconds, to leave this class alone
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

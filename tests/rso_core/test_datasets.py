@@ -73,6 +73,18 @@ def test_mnist_is_the_published_data(whole_mnist: Dataset) -> None:
     assert std.item() == pytest.approx(0.3081, abs=5e-5)
 
 
+def test_mnist_is_what_torchvision_reads(cache: Path) -> None:
+    raw = dataset_files.read_mnist(cache)
+    for is_train, inputs, targets in (
+        (True, raw.train_inputs, raw.train_targets),
+        (False, raw.test_inputs, raw.test_targets),
+    ):
+        published = torchvision.datasets.MNIST(cache / "mnist", train=is_train)
+        assert torch.equal(inputs, published.data.unsqueeze(1))
+        assert torch.equal(targets, published.targets)
+        assert targets.dtype == published.targets.dtype
+
+
 def test_standardised_parts_share_the_training_parts_statistics(
     cache: Path, whole_mnist: Dataset
 ) -> None:
