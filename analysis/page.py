@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 import pandas as pd
-import vl_convert
 import yaml
 from markupsafe import Markup
 
@@ -20,6 +18,7 @@ from analysis.chart_parts import theme
 from analysis.charts import Drawing
 from analysis.findings import findings, is_unfinished, progress
 from analysis.frames import Frames, option_columns
+from analysis.javascript import chart_javascript
 from analysis.run_folder import SweepMetadata
 from analysis.tables import Table
 from analysis.wording import command_text, counted, listed, metric_label, optimizer_label
@@ -63,7 +62,7 @@ def render_page(frames: Frames, tables: Sequence[Table], drawings: Sequence[Draw
         command=_command(sweep.provenance.get("command")),
         resumed_with=_resumed_with(frames),
         sweep_file=_yaml(sweep.specification),
-        javascript=Markup(_javascript()) if drawings else "",
+        javascript=Markup(chart_javascript()) if drawings else "",
     )
 
 
@@ -213,10 +212,3 @@ def _without_look(specification: dict[str, Any]) -> dict[str, Any]:
 
 def _picture(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-@functools.cache
-def _javascript() -> str:
-    """Vega, Vega-Lite and vega-embed, fit to stand within a script element."""
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
