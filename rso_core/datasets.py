@@ -70,6 +70,7 @@ class DataOptions(BaseModel):
     """Subtract the mean and divide by the standard deviation of each channel (Tripathi & Singh
     2020, Algorithm 1, step 1), taken over the training part."""
     split_seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    """Of the draw that says which images each part gets; a run's own seed does not change it."""
 
 
 def load_dataset(options: DataOptions, cache: Path | None = None) -> Dataset:

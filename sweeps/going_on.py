@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -20,19 +19,10 @@ from sweeps.driving import (
     driven,
     opening,
     resumable,
-    study_name,
     study_store,
 )
-from sweeps.growth import (
-    begun_points,
-    check_growth,
-    earlier_spaces,
-    grown_study,
-    has_failed,
-    needs_new_study,
-    trials_of,
-    with_earlier,
-)
+from sweeps.growing import grown, with_growth_completed
+from sweeps.growth import check_growth, earlier_spaces
 from sweeps.located_yaml import read_yaml
 from sweeps.loggers import check_loggers
 from sweeps.provenance import versions
@@ -41,16 +31,11 @@ from sweeps.run_folder import SWEEP_FILE, RunFolder
 from sweeps.search import Search
 from sweeps.spec import SweepSpec
 from sweeps.storage.redaction import redacted
-from sweeps.storage.studies import StudyStore
-from sweeps.storage.study_storage import storage_errors
 from sweeps.sweep_file import parse_sweep
 from sweeps.work import WorkCounter
 
 _RESUMABLE_SECTIONS = ("resources", "checkpoints", "limits", "study", "logging")
 """What may be changed when a sweep is resumed: nothing that decides on a number."""
-_SUPERSEDED = "superseded"
-"""In a grown sweep's provenance, until it is done: of what the records are to be rid."""
-_LONGEST_NAME = 100
 
 
 def is_run_folder(sweep: str) -> bool:
@@ -94,7 +79,7 @@ def resume(
         earlier_spaces(about)
         data, work = _checked(spec, address)
         folder.tidy()
-        about = _with_growth_completed(folder, text, about)
+        about = with_growth_completed(folder, text, about)
         return _gone_on_with(spec, about, folder, address, circumstances, data, work)
 
 
@@ -143,79 +128,9 @@ def grow(
         check_growth(before, after, {})
         data, work = _checked(after, address)
         folder.tidy()
-        about = _with_growth_completed(folder, text, about)
-        after, about = _grown(folder, before, after, about, retries_failed, circumstances)
+        about = with_growth_completed(folder, text, about)
+        after, about = grown(folder, before, after, about, retries_failed, circumstances.say)
         return _gone_on_with(after, about, folder, address, circumstances, data, work)
-
-
-def _grown(
-    folder: RunFolder,
-    before: SweepSpec,
-    after: SweepSpec,
-    about: Mapping[str, Any],
-    retries_failed: bool,
-    circumstances: Circumstances,
-) -> tuple[SweepSpec, Mapping[str, Any]]:
-    """Makes of the sweep in a folder the larger one, all at once, when its file is replaced."""
-    store = study_store(before, folder.journal)
-    records = folder.records(before.objective, before.budget.cycles)
-    with storage_errors():
-        trials = trials_of(store) if store.has_study() else []
-        begun = begun_points(trials, before.space, records)
-        check_growth(before, after, begun)
-        if retries_failed and not has_failed(trials, records):
-            circumstances.say("no trial has failed: none is tried again")
-            retries_failed = False
-        if trials and (retries_failed or needs_new_study(before, after)):
-            name = _free_study_name(store, study_name(before))
-            of_name = {"study": after.study.model_copy(update={"name": name})}
-            after = after.model_copy(update=of_name)
-            new = StudyStore(store.storage, name, store.flush)
-            grown_study(store, new, before, after, records, retries_failed=retries_failed)
-    about = with_earlier(about, before, after, len(begun))
-    gets_cycles = after.budget != before.budget
-    if gets_cycles or retries_failed:
-        about = {**about, _SUPERSEDED: {"cycles": gets_cycles, "failed": retries_failed}}
-    if after != before:
-        folder.replace_sweep(after, about)  # from here on it is the larger one
-    return after, _with_superseded_set_aside(folder, after, about)
-
-
-def _with_growth_completed(
-    folder: RunFolder, text: str, about: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Does what an earlier driver was ended in: what it had grown is all there then."""
-    if _SUPERSEDED not in about:
-        return about
-    spec = parse_sweep(text, folder.place.address_of(SWEEP_FILE))
-    return _with_superseded_set_aside(folder, spec, about)
-
-
-def _with_superseded_set_aside(
-    folder: RunFolder, spec: SweepSpec, about: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Takes what the grown sweep counts no more out of its records, and the note of it."""
-    superseded = about.get(_SUPERSEDED)
-    if not isinstance(superseded, dict):
-        return about
-    n_cycles = spec.budget.cycles if superseded.get("cycles") else None
-    folder.set_aside(n_cycles, failed=bool(superseded.get("failed")))
-    about = {key: value for key, value in about.items() if key != _SUPERSEDED}
-    folder.replace_sweep(spec, about)
-    return about
-
-
-def _free_study_name(store: StudyStore, name: str) -> str:
-    """NAME.2, NAME.3, ...: the first that no study has."""
-    stem, dot, number = name.rpartition(".")
-    if not (dot and stem and number.isdecimal()):
-        stem, number = name, "1"
-    for following in itertools.count(int(number) + 1):
-        ending = f".{following}"
-        candidate = stem[: _LONGEST_NAME - len(ending)] + ending
-        if not StudyStore(store.storage, candidate, store.flush).has_study():
-            return candidate
-    raise AssertionError("numbers do not end")
 
 
 def _whole_grid(before: SweepSpec) -> list[str]:

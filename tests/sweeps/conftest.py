@@ -72,9 +72,9 @@ def sweep_file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_data() -> Dataset:
-    """Noise in the shape of MNIST: 100 training, 50 validation and 50 test images."""
+    """Noise in the shape of MNIST: 100 training, 50 validation and 50 test images; not changed."""
     generator = torch.Generator().manual_seed(0)
 
     def part(n: int) -> tuple[torch.Tensor, torch.Tensor]:

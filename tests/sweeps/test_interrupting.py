@@ -21,7 +21,7 @@ from sweeps.status_command import status_lines
 SWEEP = """
 name: small
 data: {name: mnist, train_size: 100, validation_size: 50, test_size: 50}
-budget: {cycles: 2}
+budget: {cycles: 1}
 space:
   architecture: mlp()
   batch_size: 25
@@ -220,7 +220,7 @@ def test_a_disk_that_fills_up_stops_the_sweep_with_a_line_and_loses_nothing(
         f"rso-sweep: '{out}/records/cycles.jsonl' cannot be written (File too large); once that is "
         f"put right, `rso-sweep resume {out}` goes on: what was complete is kept\n"
     )
-    assert len(_rows(out, "cycles.jsonl")) == 2  # whole ones: those of the first run
+    assert len(_rows(out, "cycles.jsonl")) == 1  # a whole one: that of the first run
     assert _resume(out)[0] == 0
     assert _records(out) == undisturbed
 
@@ -239,9 +239,7 @@ def test_a_sweep_at_an_address_is_terminated_gone_on_with_and_reported(
     assert _resume(address)[0] == 0
     assert (out / "report" / "report.html").is_file()
     assert _records(out) == undisturbed
-    status, printed, _ = _finish(_start("status", address))
-    assert status == 0
-    assert "2 of 2 ended" in printed
+    assert "2 of 2 ended" in "\n".join(status_lines(address))
 
 
 def test_a_terminal_s_interrupt_does_not_reach_the_actors_before_the_driver(

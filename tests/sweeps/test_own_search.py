@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.cli import main
 from sweeps.runs import Run
 from sweeps.search import SearchFailed
 
@@ -85,6 +86,26 @@ def test_what_a_class_of_the_user_s_raises_is_one_line(
         drive(sweep, tmp_path / "out", scripted(script))
 
     assert str(caught.value) == FAILURES[override]
+
+
+def test_the_command_line_says_so_and_ends_with_1(
+    tmp_path: Path,
+    sweep_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["run", str(sweep_file), "--executor", "inline", "--out", str(out)]
+    sampler = ["--set", RATES, "--set", "sampler=raising_search:InTell", "--set", "trials=3"]
+    monkeypatch.setattr("sys.argv", ["rso-sweep", *arguments, *sampler])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == (
+        "rso-sweep: 'sampler' raising_search:InTell has failed (RuntimeError: told 0); "
+        f"once that is put right, `rso-sweep resume {out}` goes on: what was complete is kept"
+    )
 
 
 @pytest.mark.parametrize("name", ["InRelative", "InIndependent", "InTell", "Leaves"])

@@ -10,6 +10,7 @@ import pytest
 from sweeps.cli import main
 
 _NETWORK = """
+import time
 from pathlib import Path
 from torch import nn
 
@@ -19,7 +20,9 @@ class Mover(nn.Sequential):
     def forward(self, inputs):
         if self.training:
             Mover.n_batches += 1
-            if Mover.n_batches == 10:  # the second trial
+            if Mover.n_batches == 10:  # the second trial, once all of the first is written
+                while not Path("out/records/runs.jsonl").exists():
+                    time.sleep(0.01)
                 Path("out/records").rename("records-elsewhere")
         return super().forward(inputs)
 
