@@ -8,7 +8,6 @@ _LONGEST_FIRST = (
     "test_interrupting.py",
     "test_ray.py",
     "test_executors.py",
-    "test_chaos.py",
     "test_command_line.py",
     "test_clusters.py",
     "test_secrets.py",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -404,33 +403,6 @@ def test_a_sweep_file_that_cannot_be_read_is_refused(call: Call) -> None:
         assert status == 2
         assert err.count("\n") == 1
         assert path in err
-
-
-def test_an_interrupt_ends_with_130_and_keeps_what_has_ended(
-    tmp_path: Path, sweep_file: Path
-) -> None:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(sweep_file)),
-            *("--executor", "inline", "--out", str(tmp_path / "out")),
-            *("--set", "space.optimizer=[sgd, rso]", "--set", "seeds=1"),
-            *("--set", "first=[{optimizer: sgd}]"),  # a grid begins with its longest runs
-            *("--set", "budget.cycles=200", "--set", "space.learning_rate=0.1"),
-            *("--set", "space.engine=reference"),  # so that it does not end on its own
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    runs = tmp_path / "out" / "records" / "runs.jsonl"
-    deadline = time.monotonic() + 60
-    while not runs.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert f"interrupted; `rso-sweep resume {tmp_path / 'out'}` goes on with it" in err
-    assert "Traceback" not in err
-    assert len(_rows(tmp_path / "out", "runs.jsonl")) == 1
 
 
 def test_help_answers_in_well_under_a_second() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -10,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweeps.cli import main
 from sweeps.status_command import status_lines
 
 SWEEP = """
@@ -69,8 +72,20 @@ def _finish(process: subprocess.Popen[str], limit_s: float = 60) -> tuple[int, s
     return process.returncode, out, err
 
 
+def _called(*arguments: str | Path) -> tuple[int, str, str]:
+    """The same in this process, which has all modules already."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr("sys.argv", ["rso-sweep", *map(str, arguments)])
+        patch.setattr("sys.path", list(sys.path))
+        with pytest.raises(SystemExit) as exit_:
+            main()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, out.getvalue(), err.getvalue()
+
+
 def _resume(folder: Path | str, *arguments: str) -> tuple[int, str, str]:
-    return _finish(_start("resume", folder, *arguments))
+    return _called("resume", folder, *arguments)
 
 
 def _wait_for(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -104,8 +119,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """The records of the sweep that nobody disturbs."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    status, _, _ = _finish(_start("run", sweep, "--executor", "inline", "--out", out))
-    assert status == 0
+    assert _called("run", sweep, "--executor", "inline", "--out", out)[0] == 0
     return _records(out)
 
 

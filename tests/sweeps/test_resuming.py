@@ -143,7 +143,7 @@ FILES = ("study.journal", "records/cycles.jsonl", "records/runs.jsonl")
 @pytest.mark.parametrize("name", SWEEPS)
 @given(data=st.data())
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

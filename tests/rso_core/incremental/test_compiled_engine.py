@@ -32,11 +32,11 @@ def _model(name: str) -> nn.Module:
 
 
 def _visited(engine: IncrementalEngine, model: nn.Module, batch_size: int) -> list[Visits]:
-    """Forty weights of every parameter."""
+    """Twenty weights of every parameter."""
     generator = torch.Generator().manual_seed(1)
     visits = []
     for name, parameter in model.named_parameters():
-        n = min(40, parameter.numel())
+        n = min(20, parameter.numel())
         batches = BatchDrawer("fresh", 70, batch_size, generator).layer(parameter.numel())
         deltas = torch.randn(n, generator=generator) * 0.1
         visits.append(engine.visit_(name, 0, deltas, batches, 1.0))

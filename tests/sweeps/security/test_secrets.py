@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sweeps.cli import main
-
-ROOT = Path(__file__).parents[3]
 
 LITERAL = "l1teral-Pa55word"
 """In an address on the command line."""
@@ -43,24 +41,24 @@ space: {architecture: ['leaky_code:network', mlp()], batch_size: 50, optimizer: 
 """
 
 
-def _called(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Status, and all that was printed."""
-    ended = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r});"
-         "from sweeps.cli import main; main()", *arguments],
-        cwd=folder, env={**os.environ, "DB_PASSWORD": EXPORTED}, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-    return ended.returncode, ended.stdout + ended.stderr
-
-
-def _called_here(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
-    """Status of a call in this process."""
-    monkeypatch.setattr("sys.argv", ["rso-sweep", *arguments])
+@pytest.fixture
+def call(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[object, str]]:
+    """Calls the command line: status, and all that was printed."""
+    monkeypatch.chdir(folder)
     monkeypatch.setattr("sys.path", list(sys.path))
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    return exit_.value.code
+    monkeypatch.delitem(sys.modules, "leaky_code", raising=False)
+    monkeypatch.setenv("DB_PASSWORD", EXPORTED)
+
+    def run(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["rso-sweep", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capfd.readouterr()
+        return exit_.value.code, captured.out + captured.err
+
+    return run
 
 
 def _leaks(content: str) -> list[str]:
@@ -87,8 +85,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_no_secret_comes_out_of_an_actor(folder: Path) -> None:
-    status, printed = _called(folder, "run", "leaky.yaml", "--out", "out", "--set", _STORAGE)
+Call = Callable[..., tuple[object, str]]
+
+
+def test_no_secret_comes_out_of_an_actor(folder: Path, call: Call) -> None:
+    status, printed = call("run", "leaky.yaml", "--out", "out", "--set", _STORAGE)
     assert status == 1  # a run has failed
     assert (folder / "studies.db").exists()
     assert "cannot connect: ***" in printed
@@ -98,42 +99,38 @@ def test_no_secret_comes_out_of_an_actor(folder: Path) -> None:
 
 
 def test_no_secret_is_left_in_a_run_folder_and_a_password_has_to_be_given_again(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ("run", "leaky.yaml", "--executor", "inline", "--out", "out", "--set", _STORAGE)
-    status, printed = _called(folder, *run)
+    status, printed = call(*run)
     assert status == 1
     assert "cannot connect: ***" in printed
     assert not _leaks(printed)
     _assert_no_leaks(folder / "out")
 
-    status, printed = _called(folder, "resume", "out", "--set", _STORAGE)
+    status, printed = call("resume", "out", "--set", _STORAGE)
     assert status == 1
     assert "nothing is left to do" in printed
     assert not _leaks(printed)
     _assert_no_leaks(folder / "out")
 
-    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DB_PASSWORD")
     for command, status, said in (
         (("resume", "out"), 2, "'study.storage' has a password that is kept nowhere"),
         (("report", "out"), 0, "Report: out/report/report.html"),
         (("status", "out"), 0, "1 failed"),
     ):
-        assert _called_here(monkeypatch, *command) == status
-        captured = capsys.readouterr()
-        assert said in captured.out + captured.err
-        assert not _leaks(captured.out + captured.err)
+        ended, printed = call(*command)
+        assert ended == status
+        assert said in printed
+        assert not _leaks(printed)
     _assert_no_leaks(folder / "out")
 
 
-def test_no_secret_is_printed_where_a_network_cannot_be_built(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DB_PASSWORD", EXPORTED)
-    Path("leaky.yaml").write_text(_SWEEP.replace(":network", ":unbuildable"))
-    assert _called_here(monkeypatch, "run", "leaky.yaml", "--executor", "inline") == 2
-    printed = capsys.readouterr().err
+def test_no_secret_is_printed_where_a_network_cannot_be_built(folder: Path, call: Call) -> None:
+    (folder / "leaky.yaml").write_text(_SWEEP.replace(":network", ":unbuildable"))
+    status, printed = call("run", "leaky.yaml", "--executor", "inline")
+    assert status == 2
     assert "cannot build: {" in printed
     assert printed.count("\n") == 1
     assert not _leaks(printed)
