@@ -203,7 +203,7 @@ def test_a_user_s_network_beside_the_sweep_file_is_found_in_actors_too(call: Cal
     Path("sweep.yaml").write_text(
         "name: own\ndata: {train_size: 100, validation_size: 50, test_size: 50}\n"
         "budget: {cycles: 1}\n"
-        "space: {architecture: 'own:network', batch_size: 50, optimizer: sgd}\n"
+        "space: {architecture: 'own:network', batch_size: 50, optimizer: rso}\n"
     )
     status, _, _ = call("run", "sweep.yaml", "--out", "out")
     assert status == 0

@@ -48,7 +48,7 @@ def slow_run(request: pytest.FixtureRequest) -> Run:
     """That can be left in the middle."""
     if request.param == "sgd":
         return _run("sgd", cycles=300)
-    return _run("rso", cycles=2, engine="reference")
+    return _run("rso", cycles=1, engine="reference")
 
 
 @pytest.fixture

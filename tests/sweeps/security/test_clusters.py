@@ -138,6 +138,13 @@ sys.stdin.read()
 cluster.shutdown()
 """
 
+_SWEEP = """
+name: small
+data: {train_size: 100, validation_size: 50, test_size: 50}
+budget: {cycles: 1}
+space: {architecture: mlp(), batch_size: 50, optimizer: rso}
+"""
+
 Drive = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -168,8 +175,11 @@ def cluster() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture
-def drive(tmp_path: Path, sweep_file: Path) -> Drive:
+def drive(tmp_path: Path) -> Drive:
     """Runs a small sweep on the cluster at an address, in a process with that environment."""
+
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(_SWEEP)
 
     def run(address: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
         home = tmp_path / "home"
@@ -179,8 +189,7 @@ def drive(tmp_path: Path, sweep_file: Path) -> Drive:
         return subprocess.run(
             [
                 *(sys.executable, "-c", "from sweeps.cli import main; main()", "run"),
-                *(str(sweep_file), "--address", address, "--out", str(tmp_path / "out")),
-                *("--set", "space.learning_rate=0.1", "--set", "seeds=1"),
+                *(str(sweep), "--address", address, "--out", str(tmp_path / "out")),
             ],
             cwd=ROOT, env=_environment(**changed), capture_output=True, text=True, timeout=60,
             check=False,
