@@ -2,7 +2,7 @@
 
     python -m tests.chaos --minutes 10
 
-runs a sweep of about so many minutes undisturbed in one process, then the same one on a cluster of
+runs a sweep of about so many minutes undisturbed on this machine, then the same one on a cluster of
 three nodes, where for every minute 2 drivers and 5 actors are killed with SIGKILL, and a node now
 and then, at random points of the sweep. Each driver is resumed at once. At the end every trial must
 have exactly one result, and the records must be those of the undisturbed sweep, bit for bit in all
@@ -78,7 +78,7 @@ def main() -> int:
         started = time.monotonic()
         undisturbed = folder / "undisturbed"
         print(f"{n_trials} trials x 2 seeds, undisturbed", flush=True)
-        driver = _driver(folder, "run", "sweep.yaml", "--executor", "inline", "--out", undisturbed)
+        driver = _driver(folder, "run", "sweep.yaml", "--out", undisturbed)
         if driver.wait() != 0:
             return _failed(folder, f"the undisturbed sweep ended with status {driver.returncode}")
         undisturbed_s = time.monotonic() - started
