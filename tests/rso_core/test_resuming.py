@@ -118,7 +118,7 @@ def test_every_state_leads_to_the_numbers_of_the_undisturbed_run(
     configuration = _configuration(optimizer, architecture, **options)
     run = _States(configuration, small_data)
     assert len(run.at_progress) >= 12
-    some = run.at_progress[:: max(1, len(run.at_progress) // 12)]
+    some = run.at_progress[:: max(1, len(run.at_progress) // 8)]
     for state in [*some, run.at_progress[-1], *run.after_cycles]:
         resumed = Training(configuration, small_data, 3, state=state)
         n_known = len(resumed.records)

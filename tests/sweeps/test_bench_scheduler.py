@@ -295,6 +295,7 @@ def test_a_peer_that_fails_says_why(in_folder: Path) -> None:
     assert times.unavailable.startswith("it ended with status 1: ")
 
 
+@pytest.mark.long
 def test_one_sweep_with_more_actors_than_cpus_is_measured_alone(
     call: Call, in_folder: Path
 ) -> None:

@@ -256,6 +256,7 @@ def test_a_sweep_at_an_address_is_terminated_gone_on_with_and_reported(
     assert "2 of 2 ended" in "\n".join(status_lines(address))
 
 
+@pytest.mark.long
 def test_a_terminal_s_interrupt_does_not_reach_the_actors_before_the_driver(
     sweep: Path, undisturbed: Any, tmp_path: Path
 ) -> None:

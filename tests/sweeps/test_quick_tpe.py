@@ -89,7 +89,7 @@ def constraints(trial: optuna.trial.FrozenTrial) -> list[float]:
     is_constrained=st.booleans(),
     first_look=st.integers(0, 20),
 )
-@settings(max_examples=24, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_it_suggests_what_optuna_suggests(
     seed: int,
     n_objectives: int,

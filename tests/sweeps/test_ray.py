@@ -98,6 +98,7 @@ def test_actors_are_kept_warm_and_one_that_dies_while_it_is_idle_costs_no_attemp
         seconds(2)
 
 
+@pytest.mark.long
 def test_machines_join_and_leave_and_ray_prints_nothing_of_it(
     tiny_data: Dataset, checkpoints: CheckpointFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:

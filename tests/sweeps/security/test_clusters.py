@@ -198,6 +198,7 @@ def drive(tmp_path: Path) -> Drive:
     return run
 
 
+@pytest.mark.long
 def test_a_cluster_that_asks_for_a_token_lets_only_its_driver_in(
     tmp_path: Path, cluster: Callable[..., str], drive: Drive
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_cluster_that_asks_for_a_token_lets_only_its_driver_in(
     assert "whoever reaches it" not in let_in.stderr
 
 
+@pytest.mark.long
 def test_a_cluster_that_asks_for_no_token_is_warned_of_whatever_the_driver_has(
     tmp_path: Path, cluster: Callable[..., str], drive: Drive
 ) -> None:

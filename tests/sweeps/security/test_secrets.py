@@ -88,6 +88,7 @@ def folder(tmp_path: Path) -> Path:
 Call = Callable[..., tuple[object, str]]
 
 
+@pytest.mark.long
 def test_no_secret_comes_out_of_an_actor(folder: Path, call: Call) -> None:
     status, printed = call("run", "leaky.yaml", "--out", "out", "--set", _STORAGE)
     assert status == 1  # a run has failed
