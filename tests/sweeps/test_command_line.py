@@ -50,6 +50,7 @@ def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["trial"], row["seed"], row.get("cycle", 0)))
 
 
+@pytest.mark.long
 def test_smoke_gives_the_same_records_in_process_and_in_ray_actors(
     call: Call, tmp_path: Path
 ) -> None:

@@ -239,6 +239,7 @@ def test_a_disk_that_fills_up_stops_the_sweep_with_a_line_and_loses_nothing(
     assert _records(out) == undisturbed
 
 
+@pytest.mark.long
 def test_a_sweep_at_an_address_is_terminated_gone_on_with_and_reported(
     sweep: Path, undisturbed: Any, tmp_path: Path
 ) -> None:
