@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -276,6 +277,25 @@ def events() -> SimpleNamespace:
 def scripted() -> type[ScriptedExecutor]:
     """The executor's class."""
     return ScriptedExecutor
+
+
+Until = Callable[[Any, Callable[[list[RunEvent]], bool]], list[RunEvent]]
+
+
+@pytest.fixture(scope="session")
+def until() -> Until:
+    """Polls an executor until a function of all its events says that it is enough."""
+
+    def polled(executor: Any, is_enough: Callable[[list[RunEvent]], bool]) -> list[RunEvent]:
+        events: list[RunEvent] = []
+        # on a machine that has no compiled kernels yet, a first run takes a minute or two
+        deadline = time.monotonic() + 200
+        while not is_enough(events):
+            assert time.monotonic() < deadline, events
+            events += executor.poll(0.2)
+        return events
+
+    return polled
 
 
 Rows = list[dict[str, Any]]

@@ -33,6 +33,8 @@ from sweeps.runs import (
 from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.places import open_place
 
+Until = Callable[[Executor, Callable[[list[RunEvent]], bool]], list[RunEvent]]
+
 _NETWORKS = """
 import os, signal
 import torch
@@ -146,17 +148,6 @@ def _run(
     return Run(next(_NUMBERS), 0, Configuration.from_values(values, cycles))
 
 
-def _until(
-    executor: Executor, done: Callable[[list[RunEvent]], bool], limit_s: float = 60.0
-) -> list[RunEvent]:
-    events: list[RunEvent] = []
-    deadline = time.monotonic() + limit_s
-    while not done(events):
-        assert time.monotonic() < deadline, events
-        events += executor.poll(0.2)
-    return events
-
-
 def _ended(events: list[RunEvent]) -> list[RunEnded]:
     return [event for event in events if isinstance(event, RunEnded)]
 
@@ -168,11 +159,11 @@ def _records(events: list[RunEvent], run: str) -> list[CycleRecord]:
 
 @pytest.mark.parametrize("optimizer", ["rso", "sgd", "adam"])
 def test_a_run_gives_the_records_of_the_same_training_in_process(
-    executor: Executor, tiny_data: Dataset, optimizer: str
+    executor: Executor, tiny_data: Dataset, optimizer: str, until: Until
 ) -> None:
     run = _run(optimizer=optimizer)
     executor.start(run)
-    events = _until(executor, _ended)
+    events = until(executor, _ended)
     expected = [
         replace(record, training_s=0.0, evaluation_s=0.0)
         for record in train(run.configuration, tiny_data, run.seed)
@@ -182,23 +173,25 @@ def test_a_run_gives_the_records_of_the_same_training_in_process(
     assert isinstance(events[-1], RunEnded)
 
 
-def test_slots_are_taken_and_given_back(executor: Executor) -> None:
+def test_slots_are_taken_and_given_back(executor: Executor, until: Until) -> None:
     n_slots = executor.n_slots
     assert executor.n_free == n_slots >= 1
     for _ in range(n_slots):
         executor.start(_run())
     assert executor.n_free == 0
-    _until(executor, lambda events: len(_ended(events)) == n_slots)
+    until(executor, lambda events: len(_ended(events)) == n_slots)
     assert executor.n_free == n_slots
 
 
-def test_a_run_that_is_stopped_ends_as_pruned_within_its_cycle(executor: Executor) -> None:
+def test_a_run_that_is_stopped_ends_as_pruned_within_its_cycle(
+    executor: Executor, until: Until
+) -> None:
     run = _run(cycles=1000)
     executor.start(run)
-    _until(executor, lambda events: any(isinstance(e, RunProgressed) for e in events))
+    until(executor, lambda events: any(isinstance(e, RunProgressed) for e in events))
     executor.stop(run.name)
     stopped_at = time.monotonic()
-    (end,) = _ended(_until(executor, _ended))
+    (end,) = _ended(until(executor, _ended))
     assert end.state == "pruned"
     assert time.monotonic() - stopped_at < 10
 
@@ -212,49 +205,51 @@ def test_a_run_that_is_stopped_ends_as_pruned_within_its_cycle(executor: Executo
     ],
 )
 def test_a_network_that_misbehaves_fails_its_own_run_alone_in_one_line(
-    executor: Executor, network: str, reason: str
+    executor: Executor, network: str, reason: str, until: Until
 ) -> None:
     run = _run(optimizer="sgd")
     run = replace(run, configuration=replace(run.configuration, architecture=network))
     executor.start(run)
-    (end,) = _ended(_until(executor, _ended))
+    (end,) = _ended(until(executor, _ended))
     assert end.state == "failed"
     assert end.reason is not None
     assert end.reason.startswith(reason)
     assert "\n" not in end.reason
     executor.start(_run())
-    (end,) = _ended(_until(executor, _ended))
+    (end,) = _ended(until(executor, _ended))
     assert end.state == "finished"
 
 
-def test_a_network_that_hangs_is_abandoned_and_its_slot_is_free(executor: Executor) -> None:
+def test_a_network_that_hangs_is_abandoned_and_its_slot_is_free(
+    executor: Executor, until: Until
+) -> None:
     hanging = _run("own_networks:hanging", "sgd")
     executor.start(hanging)
-    _until(executor, lambda events: any(isinstance(e, RunBegan) for e in events))
+    until(executor, lambda events: any(isinstance(e, RunBegan) for e in events))
     n_free = executor.n_free
     executor.abandon(hanging.name)
     assert executor.n_free == n_free + 1
     following = _run()
     executor.start(following)
-    events = _until(executor, _ended)
+    events = until(executor, _ended)
     assert {event.run for event in events} == {following.name}
 
 
 @pytest.mark.parametrize("kind", ["inline", "ray"])
 def test_runs_that_are_suspended_leave_checkpoints_and_are_gone_on_with(
-    kind: str, tiny_data: Dataset, request: pytest.FixtureRequest
+    kind: str, tiny_data: Dataset, request: pytest.FixtureRequest, until: Until
 ) -> None:
     executor: Executor = request.getfixturevalue(f"{kind}_executor")
     checkpoints: CheckpointFolder = request.getfixturevalue(f"{kind}_checkpoints")
     run = _run(cycles=2, engine="reference")
     executor.start(run)
-    _until(executor, lambda events: sum(isinstance(e, RunProgressed) for e in events) > 2)
+    until(executor, lambda events: sum(isinstance(e, RunProgressed) for e in events) > 2)
     executor.suspend()
-    events = _until(executor, lambda events: any(isinstance(e, LAST_EVENTS) for e in events))
+    events = until(executor, lambda events: any(isinstance(e, LAST_EVENTS) for e in events))
     assert events[-1] == RunSuspended(run.name)
     resumed = InlineExecutor(tiny_data, n_threads=1, checkpoints=checkpoints)
     resumed.start(run)
-    events = _until(resumed, _ended)
+    events = until(resumed, _ended)
     began = events[0]
     assert isinstance(began, RunBegan)
     assert began.resumed_from > (0, 0)
@@ -270,22 +265,22 @@ def test_nothing_is_going_on_when_nothing_was_started(executor: Executor) -> Non
 
 
 def test_an_actor_that_dies_interrupts_its_run_and_another_takes_its_place(
-    ray_executor: RayExecutor,
+    ray_executor: RayExecutor, until: Until
 ) -> None:
     n_slots = ray_executor.n_slots
     run = _run("own_networks:deadly", "sgd")
     ray_executor.start(run)
-    *_, end = _until(ray_executor, lambda events: any(isinstance(e, LAST_EVENTS) for e in events))
+    *_, end = until(ray_executor, lambda events: any(isinstance(e, LAST_EVENTS) for e in events))
     assert end == RunInterrupted(run.name, "its actor was killed")
     assert ray_executor.n_free == n_slots
     ray_executor.start(_run())
-    (end,) = _ended(_until(ray_executor, _ended))
+    (end,) = _ended(until(ray_executor, _ended))
     assert end.state == "finished"
 
 
-def test_stopping_a_run_that_has_ended_does_nothing(executor: Executor) -> None:
+def test_stopping_a_run_that_has_ended_does_nothing(executor: Executor, until: Until) -> None:
     run = _run()
     executor.start(run)
-    _until(executor, _ended)
+    until(executor, _ended)
     executor.stop(run.name)
     assert executor.poll(0.1) == []

@@ -151,6 +151,7 @@ def test_an_interrupt_leaves_checkpoints_and_says_how_to_go_on(
     assert status_lines(str(out))[-1] == "driver  none: the sweep is over"
 
 
+@pytest.mark.long
 def test_a_second_interrupt_stops_at_once_even_where_a_network_hangs(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(HANGING)
     (tmp_path / "sweep.yaml").write_text(
@@ -168,6 +169,7 @@ def test_a_second_interrupt_stops_at_once_even_where_a_network_hangs(tmp_path: P
     assert err.endswith("stopped at once; `rso-sweep resume out` goes on with it\n")
 
 
+@pytest.mark.long
 def test_a_killed_driver_is_named_and_its_sweep_gone_on_with(
     sweep: Path, undisturbed: Any, tmp_path: Path
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_disk_that_is_full_from_the_beginning_is_told_of_and_nothing_is_made(
     assert not (out / "sweep.yaml").exists()
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_stops_the_sweep_with_a_line_and_loses_nothing(
     sweep: Path, undisturbed: Any, tmp_path: Path
 ) -> None:

@@ -29,6 +29,8 @@ from sweeps.runs import (
 from sweeps.storage.checkpoints import CheckpointFolder, position
 from sweeps.storage.places import open_place
 
+Until = Callable[[RayExecutor, Callable[[list[RunEvent]], bool]], list[RunEvent]]
+
 
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Cluster]:
@@ -57,30 +59,19 @@ def _run(trial: int, cycles: int = 2) -> Run:
     return Run(trial, 0, Configuration.from_values(values, cycles))
 
 
-def _until(
-    executor: RayExecutor, done: Callable[[list[RunEvent]], bool], limit_s: float = 60.0
-) -> list[RunEvent]:
-    events: list[RunEvent] = []
-    deadline = time.monotonic() + limit_s
-    while not done(events):
-        assert time.monotonic() < deadline, events
-        events += executor.poll(0.2)
-    return events
-
-
 def _is_over(events: list[RunEvent]) -> bool:
     return any(isinstance(event, LAST_EVENTS) for event in events)
 
 
 def test_actors_are_kept_warm_and_one_that_dies_while_it_is_idle_costs_no_attempt(
-    tiny_data: Dataset, ray_cluster: Cluster
+    tiny_data: Dataset, ray_cluster: Cluster, until: Until
 ) -> None:
     with closing(RayExecutor(tiny_data, cpus_per_run=1, address=ray_cluster.address)) as executor:
 
         def seconds(trial: int) -> float:
             started = time.monotonic()
             executor.start(_run(trial))
-            *_, last = _until(executor, _is_over)
+            *_, last = until(executor, _is_over)
             assert isinstance(last, RunEnded)
             assert last.state == "finished"
             return time.monotonic() - started
@@ -100,7 +91,10 @@ def test_actors_are_kept_warm_and_one_that_dies_while_it_is_idle_costs_no_attemp
 
 @pytest.mark.long
 def test_machines_join_and_leave_and_ray_prints_nothing_of_it(
-    tiny_data: Dataset, checkpoints: CheckpointFolder, capfd: pytest.CaptureFixture[str]
+    tiny_data: Dataset,
+    checkpoints: CheckpointFolder,
+    capfd: pytest.CaptureFixture[str],
+    until: Until,
 ) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     leaving = cluster.add_node(num_cpus=1)
@@ -113,12 +107,12 @@ def test_machines_join_and_leave_and_ray_prints_nothing_of_it(
             runs = [_run(trial, cycles=10_000) for trial in range(2)]
             for run in runs:
                 executor.start(run)
-            _until(
+            until(
                 executor,
                 lambda _: all(position(checkpoints.read(run.name)) > (0, 0) for run in runs),
             )
             cluster.remove_node(leaving, allow_graceful=False)
-            *_, lost = _until(executor, _is_over)
+            *_, lost = until(executor, _is_over)
             assert isinstance(lost, RunInterrupted)
             assert lost.reason in ("its machine is gone", "its actor cannot be reached")
             _wait_for(lambda: executor.n_slots == 1)
@@ -126,7 +120,7 @@ def test_machines_join_and_leave_and_ray_prints_nothing_of_it(
             cluster.add_node(num_cpus=1)
             _wait_for(lambda: executor.n_free == 1)
             executor.start(next(run for run in runs if run.name == lost.run))
-            events = _until(
+            events = until(
                 executor,
                 lambda events: any(
                     isinstance(e, RunBegan | RunProgressed) and e.run == lost.run for e in events
@@ -163,11 +157,14 @@ def test_concurrency_limits_the_slots(tiny_data: Dataset, cluster: str) -> None:
         assert executor.n_slots == 1
 
 
-def test_without_an_address_ray_is_started_on_this_machine(tiny_data: Dataset) -> None:
+@pytest.mark.long
+def test_without_an_address_ray_is_started_on_this_machine(
+    tiny_data: Dataset, until: Until
+) -> None:
     with closing(RayExecutor(tiny_data, cpus_per_run=1)) as executor:
         assert executor.n_slots == os.cpu_count()
         executor.start(_run(0))
-        *_, end = _until(executor, _is_over)
+        *_, end = until(executor, _is_over)
     assert isinstance(end, RunEnded)
     assert end.state == "finished"
     assert not ray.is_initialized()

@@ -9,10 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from filelock import FileLock, Timeout
 from numba import njit
 from numba.core import caching
 
 _names: set[tuple[str, str]] = set()
+_PATIENCE_S = 120.0
+"""How long a process waits for another one's compilation before it compiles the same itself."""
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -57,7 +60,8 @@ def cached(function: Callable[..., Any]) -> Any:
     """Compiles a function, and keeps it on disk: beside its source, or in the user's cache folder.
 
     numba's own `cache=True` looks at the one file that holds the function, not at those of the
-    functions that it calls. Where no folder can be written to, every process compiles anew.
+    functions that it calls. Processes that need a function at the same time wait for the first of
+    them. Where no folder can be written to, every process compiles anew.
     """
     dispatcher = njit(nogil=True, error_model="numpy")(_checked(function))
     with suppress(RuntimeError):  # no folder can be written to
@@ -97,4 +101,30 @@ class _KernelCacheImplementation(caching.CompileResultCacheImpl):
 
 
 class _KernelCache(caching.Cache):
+    """Of one function. numba loads, compiles what is not there, and saves: from a load that finds
+    nothing to the save that follows, the function is locked for other processes.
+    """
+
     _impl_class = _KernelCacheImplementation
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._lock = FileLock(Path(self._cache_path) / f"{self._impl.filename_base}.lock")
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super().load_overload(sig, target_context)
+        if found is not None:
+            return found
+        with suppress(Timeout, OSError, NotImplementedError):  # not every file system has locks
+            self._impl.locator.ensure_cache_path()
+            self._lock.acquire(timeout=_PATIENCE_S)
+        found = super().load_overload(sig, target_context)  # another may have compiled it just now
+        if found is not None:
+            self._lock.release(force=True)
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        finally:
+            self._lock.release(force=True)

@@ -113,6 +113,7 @@ def test_on_one_machine_nothing_listens_beyond_loopback() -> None:
 
 
 @needs_proc
+@pytest.mark.long
 def test_ray_left_to_itself_would_listen_everywhere() -> None:
     assert {address for address in _addresses_of("plain") if not _is_loopback(address)}
 
