@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 _LONGEST_FIRST = (
-    "test_interrupting.py",
+    "test_interrupting.py",  # compiles the kernels on a machine that has none yet
+    "test_study_storage.py",  # needs none meanwhile, in the other process
     "test_ray.py",
+    "test_sweeps_in_databases.py",  # nor does this
     "test_executors.py",
     "test_command_line.py",
     "test_clusters.py",
