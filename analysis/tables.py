@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from analysis.escaping import csv_text, latex_cells, latex_text, markdown_text
@@ -20,6 +21,10 @@ _LONGEST = 72
 Kind = Literal[
     "text", "optimizer", "setting", "number", "count", "seconds", "accuracy", "difference", "seeds"
 ]
+
+
+_TEXTS: tuple[Kind, ...] = ("text", "optimizer", "setting")
+"""Kinds that stand at the left of their column and are sorted as words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,12 @@ class Column:
     - seeds: numbers, shown once where they are the same.
     """
     fields: tuple[str, ...]
+    mark: str | None = None
+    """The column of the frame that marks its figures: "best", "tied" (not to be told apart from
+    the best) or missing."""
+
+
+Mark = Literal["best", "tied"]
 
 
 @dataclass(frozen=True)
@@ -132,8 +143,25 @@ class Table:
             for record in self.frame.to_dict("records")
         ]
 
+    def marks(self) -> list[list[Mark | None]]:
+        """Which of the cells of `rows` are the best of what they are compared with, or tied."""
+        return [
+            [_mark(record.get(column.mark)) for column in self.columns]
+            for record in self.frame.to_dict("records")
+        ]
+
+    def sort_values(self) -> list[list[float | str | None]]:
+        """What the cells of `rows` are sorted by: their first figure, or their text."""
+        return [
+            [
+                _sort_value(column, record, cell)
+                for column, cell in zip(self.columns, cells, strict=True)
+            ]
+            for record, cells in zip(self.frame.to_dict("records"), self.rows(), strict=True)
+        ]
+
     def _left(self) -> list[bool]:
-        return [column.kind in ("text", "optimizer", "setting") for column in self.columns]
+        return [column.kind in _TEXTS for column in self.columns]
 
     def _markdown_line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         padded = [
@@ -174,6 +202,18 @@ def format_seconds(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:,.1f} h"
+
+
+def _mark(value: Any) -> Mark | None:
+    return value if value in ("best", "tied") else None
+
+
+def _sort_value(column: Column, record: Mapping[Hashable, Any], cell: str) -> float | str | None:
+    if cell == MISSING:
+        return None
+    value = record[column.fields[0]]
+    is_number = isinstance(value, int | float | np.number) and pd.notna(value)
+    return float(value) if is_number and column.kind not in _TEXTS else cell
 
 
 def _cell(column: Column, record: Mapping[Hashable, Any]) -> str:
