@@ -212,7 +212,7 @@ def _sort_value(column: Column, record: Mapping[Hashable, Any], cell: str) -> fl
     if cell == MISSING:
         return None
     value = record[column.fields[0]]
-    is_number = isinstance(value, int | float | np.number) and pd.notna(value)
+    is_number = isinstance(value, int | float | np.number)
     return float(value) if is_number and column.kind not in _TEXTS else cell
 
 
