@@ -15,24 +15,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from analysis.attempts import interruptions
-    from analysis.comparisons import (
-        best_configurations,
-        compare,
-        cost,
-        effect_of,
-        failures,
-        optimizers_by_architecture_and_batch_size,
-    )
+    from analysis.budgets import Budget, runs_within
+    from analysis.comparing import compare
+    from analysis.comparisons import best_configurations, cost, failures
+    from analysis.effects import effect_of
     from analysis.frames import Frames, load
+    from analysis.head_to_head import (
+        optimizers_at_equal_budget,
+        optimizers_by_architecture_and_batch_size,
+        optimizers_to_target,
+    )
     from analysis.objectives import Objective
     from analysis.pareto import pareto_set
     from analysis.pareto_charts import pareto_chart
     from analysis.pareto_tables import pareto_table
     from analysis.report import Report, write_report
     from analysis.run_folder import SweepMetadata, UnreadableRunFolder
+    from analysis.statistics import Estimate, estimate
     from analysis.tables import Table
+    from analysis.targets import needed_for
 
 __all__ = [
+    "Budget",
+    "Estimate",
     "Frames",
     "Objective",
     "Report",
@@ -43,33 +48,51 @@ __all__ = [
     "compare",
     "cost",
     "effect_of",
+    "estimate",
     "failures",
     "interruptions",
     "load",
+    "needed_for",
+    "optimizers_at_equal_budget",
     "optimizers_by_architecture_and_batch_size",
+    "optimizers_to_target",
     "pareto_chart",
     "pareto_set",
     "pareto_table",
+    "runs_within",
     "write_report",
 ]
 
 _MODULES = {
+    "Budget": "analysis.budgets",
+    "Estimate": "analysis.statistics",
     "Frames": "analysis.frames",
     "Objective": "analysis.objectives",
     "Report": "analysis.report",
     "SweepMetadata": "analysis.run_folder",
     "Table": "analysis.tables",
     "UnreadableRunFolder": "analysis.run_folder",
+    "best_configurations": "analysis.comparisons",
+    "compare": "analysis.comparing",
+    "cost": "analysis.comparisons",
+    "effect_of": "analysis.effects",
+    "estimate": "analysis.statistics",
+    "failures": "analysis.comparisons",
     "interruptions": "analysis.attempts",
     "load": "analysis.frames",
+    "needed_for": "analysis.targets",
+    "optimizers_at_equal_budget": "analysis.head_to_head",
+    "optimizers_by_architecture_and_batch_size": "analysis.head_to_head",
+    "optimizers_to_target": "analysis.head_to_head",
     "pareto_chart": "analysis.pareto_charts",
     "pareto_set": "analysis.pareto",
     "pareto_table": "analysis.pareto_tables",
+    "runs_within": "analysis.budgets",
     "write_report": "analysis.report",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'analysis' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULES.get(name, "analysis.comparisons")), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

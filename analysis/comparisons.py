@@ -16,85 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from analysis.frames import option_columns
 from analysis.objectives import Direction
 
 METRICS = ("validation_accuracy", "test_accuracy")
 _CONFIGURATION = ("sweep", "architecture", "batch_size", "optimizer", "cycles")
-
-
-def compare(
-    runs: pd.DataFrame,
-    *,
-    rows: Sequence[str],
-    columns: Sequence[str] = (),
-    metric: str = "validation_accuracy",
-) -> pd.DataFrame:
-    """Mean, deviation and number of seeds of a metric for each combination of some columns.
-
-    All other dimensions are averaged within each seed, every distinct configuration with the same
-    weight; the deviation is then that of the seeds' averages.
-
-    Args:
-        runs: `Frames.runs`.
-        rows: columns of `runs`; a row for each combination that was tried. Runs that lack one of
-            them (an option of another optimiser) are left out.
-        columns: columns of `runs` whose values are laid side by side.
-        metric: a numeric column of `runs`.
-
-    Returns:
-        The row columns, then `mean`, `std` (ddof 1; missing for one seed, and where the seeds did
-        not all average the same configurations), `n_seeds` and `n_configurations`; with `columns`,
-        these four for each combination of their values, named `rso_mean` and so on. A combination
-        that was tried and has no result has no mean and `n_seeds` 0.
-    """
-    keys = [*rows, *columns]
-    values = _values(runs.dropna(subset=keys), metric, keys)
-    by_seed = values.groupby([*keys, "seed"])["value"].mean()
-    by_configuration = values.groupby([*keys, "configuration"])["value"].mean()
-    n_seeds, n_values = by_seed.groupby(keys).size(), values.groupby(keys).size()
-    n_configurations = by_configuration.groupby(keys).size()
-    statistics = pd.DataFrame(
-        {
-            "mean": by_configuration.groupby(keys).mean(),
-            "std": by_seed.groupby(keys).std().where(n_seeds * n_configurations == n_values),
-            "n_seeds": n_seeds,
-            "n_configurations": n_configurations,
-        }
-    )
-    tried = runs[keys].dropna().drop_duplicates()
-    table = tried.merge(statistics.reset_index(), on=keys, how="left") if len(values) else tried
-    table = table.reindex(columns=[*keys, *statistics.columns])
-    counts = ["n_seeds", "n_configurations"]
-    table[counts] = table[counts].fillna(0).astype("Int64")
-    table[["mean", "std"]] = table[["mean", "std"]].astype("float64")
-    table = _in_order(table, runs)
-    return _side_by_side(table, list(rows), list(columns)) if columns else table
-
-
-def effect_of(runs: pd.DataFrame, dimension: str) -> pd.DataFrame:
-    """Validation and test accuracy for each value of a dimension and each optimiser.
-
-    The other dimensions are averaged as `compare` does; `varied` names them.
-
-    Returns:
-        `sweep`, the dimension, `optimizer`, `n_parameters` (for the architecture), then for each
-        metric its `_mean`, `_std` and `_n_seeds`, and `n_configurations`.
-    """
-    keys = ["sweep", dimension, "optimizer"]
-    validation, test = (compare(runs, rows=keys, metric=metric) for metric in METRICS)
-    table = test[keys].copy()
-    if dimension == "architecture":
-        table = _with_size(table, runs)
-    for metric, part in zip(METRICS, (validation, test), strict=True):
-        for statistic in ("mean", "std", "n_seeds"):
-            table[f"{metric}_{statistic}"] = part[statistic]
-    table["n_configurations"] = test["n_configurations"]
-    return table
 
 
 def varied(runs: pd.DataFrame) -> list[str]:
@@ -169,46 +97,7 @@ def best_configurations(
     eligible = table[only | (most & table["objective_mean"].notna())]
     ascending = [direction == "minimize", True]
     ranked = eligible.sort_values(["objective_mean", "trial"], ascending=ascending, kind="stable")
-    return _in_order(ranked.groupby(keys).head(1), runs, first=keys)
-
-
-def optimizers_by_architecture_and_batch_size(
-    runs: pd.DataFrame, *, direction: Direction = "maximize"
-) -> pd.DataFrame:
-    """The optimisers side by side, each at its best setting, for every network and batch size.
-
-    The setting is chosen by the mean objective (`best_configurations`).
-
-    Returns:
-        `sweep`, `architecture`, `batch_size`; for each optimiser, RSO first, `rso_trial`,
-        `rso_n_seeds`, `rso_n_candidates` and `_mean` and `_std` of both accuracies; and with two
-        optimisers or more, `difference`: the mean test accuracy of the first less that of the
-        second, with its 95 % interval (Welch) `difference_low` and `difference_high`, which needs
-        two seeds of each.
-    """
-    keys = ["sweep", "architecture", "batch_size"]
-    best = best_configurations(runs, within=keys[1:], direction=direction)
-    table = _in_order(runs[keys].dropna().drop_duplicates(), runs)
-    names = optimizers(runs)
-    statistics = [f"{metric}_{part}" for metric in METRICS for part in ("mean", "std")]
-    for name in names:
-        own = best.loc[
-            best["optimizer"] == name, [*keys, "trial", "n_seeds", "n_candidates", *statistics]
-        ]
-        table = table.merge(_prefixed(own, name, keys), on=keys, how="left")
-        counts = [f"{name}_n_seeds", f"{name}_n_candidates"]
-        table[counts] = table[counts].fillna(0).astype("Int64")
-    if len(names) > 1:
-        first, second = (
-            [table[f"{name}_{part}"] for part in ("test_accuracy_mean", "test_accuracy_std")]
-            + [table[f"{name}_n_seeds"]]
-            for name in names[:2]
-        )
-        table["difference"] = first[0] - second[0]
-        margin = _welch_margin(first[1], first[2], second[1], second[2])
-        table["difference_low"] = table["difference"] - margin
-        table["difference_high"] = table["difference"] + margin
-    return table
+    return in_order(ranked.groupby(keys).head(1), runs, first=keys)
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
@@ -223,8 +112,8 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     groups = finished(runs).groupby(keys)
     table = groups[means].mean().astype("float64")
     table.insert(0, "n_runs", groups.size().astype("Int64"))
-    table = _in_order(table.reset_index(), runs, first=keys)
-    return _with_size(table[[*keys, "n_runs", *means]], runs)
+    table = in_order(table.reset_index(), runs, first=keys)
+    return with_size(table[[*keys, "n_runs", *means]], runs)
 
 
 def failures(runs: pd.DataFrame) -> pd.DataFrame:
@@ -267,6 +156,14 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def is_of(runs: pd.DataFrame, configurations: pd.DataFrame) -> pd.Series:
+    """Which runs, in whatever state, are of the given configurations (rows of `configurations`)."""
+    keys = [*_CONFIGURATION, *option_columns(runs)]
+    known = configurations[keys].drop_duplicates()
+    numbers = pd.concat([known, runs[keys]]).groupby(keys, dropna=False, sort=False).ngroup()
+    return pd.Series((numbers < len(known)).to_numpy()[len(known) :], runs.index)
+
+
 def optimizers(runs: pd.DataFrame) -> list[str]:
     """The optimisers of the runs: RSO, SGD, then the rest by name."""
     names = [str(name) for name in runs["optimizer"].dropna().unique()]
@@ -286,17 +183,34 @@ def _complete(done: pd.DataFrame, metric: str) -> pd.DataFrame:
     return done.loc[~missing.astype(bool)]
 
 
-def _values(runs: pd.DataFrame, metric: str, keys: list[str]) -> pd.DataFrame:
-    """`value` for each configuration and seed; of those with the most seeds in their row."""
+def seed_values(runs: pd.DataFrame, metric: str, keys: Sequence[str]) -> pd.DataFrame:
+    """The figure of each configuration and seed that counts within a combination of `keys`.
+
+    Of the configurations of a combination those with the most seeds count, and of these the ones
+    that have the figure for every seed.
+
+    Args:
+        runs: `Frames.runs`.
+        metric: a numeric column of it.
+        keys: columns of it.
+
+    Returns:
+        The keys, `configuration` (a number), `data`, `seed`, `value`, and every dimension that
+        was varied.
+    """
     done = _complete(finished(runs), metric)
-    means = done.groupby([*keys, "configuration", "seed"])[metric].mean()
-    by_seed = means.rename("value").reset_index()
+    done = done.assign(data=done["data"].fillna("") if "data" in done else "")
+    identity = list(dict.fromkeys([*keys, "configuration", "data", "seed"]))
+    others = [name for name in varied(runs) if name not in identity]
+    groups = done.groupby(identity)
+    means = groups[metric].mean().astype("float64").rename("value")
+    by_seed = groups[others].first().join(means).reset_index()
     n_seeds = by_seed.groupby([*keys, "configuration"])["seed"].transform("size")
     compared = _compared(
         n_seeds, by_seed["configuration"].map(done.groupby("configuration")["most_compared"].min())
     )
     most = compared.groupby([by_seed[key] for key in keys]).transform("max")
-    return by_seed[compared == most]
+    return by_seed[compared == most].reset_index(drop=True)
 
 
 def _compared(n_seeds: pd.Series, most: pd.Series) -> pd.Series:
@@ -304,18 +218,7 @@ def _compared(n_seeds: pd.Series, most: pd.Series) -> pd.Series:
     return n_seeds.where(~(n_seeds > most).fillna(False).astype(bool), most).astype("Int64")
 
 
-def _side_by_side(table: pd.DataFrame, rows: list[str], columns: list[str]) -> pd.DataFrame:
-    wide = table[rows].drop_duplicates().reset_index(drop=True)
-    for values, part in table.groupby(columns, sort=False):
-        label = "_".join(str(value) for value in values)
-        own = _prefixed(part.drop(columns=columns), label, rows)
-        wide = wide.merge(own, on=rows, how="left")
-        counts = [f"{label}_n_seeds", f"{label}_n_configurations"]
-        wide[counts] = wide[counts].fillna(0)
-    return wide
-
-
-def _with_size(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def with_size(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """With `n_parameters` after the leading columns, as any run of that network has it."""
     keys = ["sweep", "architecture"]
     sizes = runs.groupby(keys, as_index=False)["n_parameters"].max()
@@ -326,21 +229,7 @@ def _with_size(table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _prefixed(table: pd.DataFrame, prefix: str, keys: list[str]) -> pd.DataFrame:
-    return table.rename(columns={c: f"{prefix}_{c}" for c in table.columns if c not in keys})
-
-
-def _welch_margin(std_a: pd.Series, n_a: pd.Series, std_b: pd.Series, n_b: pd.Series) -> pd.Series:
-    """Half of the 95 % interval of a difference of means (Welch); missing for a single seed."""
-    count_a, count_b = (n.astype("float64").where(n > 1) for n in (n_a, n_b))
-    variance_a, variance_b = std_a**2 / count_a, std_b**2 / count_b
-    variance = variance_a + variance_b
-    spread = variance_a**2 / (count_a - 1) + variance_b**2 / (count_b - 1)
-    freedom = (variance**2 / spread.where(spread > 0)).fillna(count_a + count_b - 2)
-    return pd.Series(stdtrit(freedom, 0.975), index=std_a.index) * np.sqrt(variance)
-
-
-def _in_order(table: pd.DataFrame, runs: pd.DataFrame, first: Sequence[str] = ()) -> pd.DataFrame:
+def in_order(table: pd.DataFrame, runs: pd.DataFrame, first: Sequence[str] = ()) -> pd.DataFrame:
     """Sorted by its leading columns: networks by size, optimisers with RSO first."""
     keys = list(first) or [c for c in table.columns if c in runs.columns]
     ranks = {name: rank for rank, name in enumerate(architectures(runs))}
