@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.frames import option_columns
@@ -28,9 +30,8 @@ _CONFIGURATION = ("sweep", "architecture", "batch_size", "optimizer", "cycles")
 def varied(runs: pd.DataFrame) -> list[str]:
     """The dimensions that take more than one value among the runs of some optimiser."""
     names = ["architecture", "batch_size", "cycles", *option_columns(runs)]
-    known = runs.dropna(subset=["optimizer"])
-    counts = known.groupby("optimizer")[names].nunique() if len(known) else pd.DataFrame()
-    return [name for name in names if len(counts) and (counts[name] > 1).any()]
+    of_optimizer = pd.factorize(runs["optimizer"])[0]
+    return [name for name in names if _is_varied(pd.factorize(runs[name])[0], of_optimizer)]
 
 
 def is_balanced(runs: pd.DataFrame, dimension: str) -> bool:
@@ -147,21 +148,28 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
     the sweep asks for less those that failed or were pruned; missing where it does not say.
     """
     done = runs[runs["state"] == "finished"].sort_values(["sweep", "trial", "seed"])
-    keys = [*_CONFIGURATION, *option_columns(runs)]
     nothing_asked = pd.Series(pd.NA, done.index, dtype="Int64")
     lost = runs["state"].isin(["failed", "pruned"]).groupby([runs["sweep"], runs["trial"]])
     return done.assign(
-        configuration=done.groupby(keys, dropna=False, sort=False).ngroup(),
+        configuration=configuration_numbers(done),
         most_compared=done.get("n_seeds_asked", nothing_asked) - lost.transform("sum"),
     )
+
+
+def configuration_numbers(runs: pd.DataFrame) -> pd.Series:
+    """A number for each distinct configuration, from 0 in the order of the rows."""
+    keys = [*_CONFIGURATION, *option_columns(runs)]
+    codes = np.column_stack([pd.factorize(runs[key])[0] for key in keys])
+    numbers = pd.factorize(pd.Series(list(map(bytes, np.ascontiguousarray(codes)))))[0]
+    return pd.Series(numbers, runs.index)
 
 
 def is_of(runs: pd.DataFrame, configurations: pd.DataFrame) -> pd.Series:
     """Which runs, in whatever state, are of the given configurations (rows of `configurations`)."""
     keys = [*_CONFIGURATION, *option_columns(runs)]
-    known = configurations[keys].drop_duplicates()
-    numbers = pd.concat([known, runs[keys]]).groupby(keys, dropna=False, sort=False).ngroup()
-    return pd.Series((numbers < len(known)).to_numpy()[len(known) :], runs.index)
+    numbers = configuration_numbers(pd.concat([configurations[keys], runs[keys]])).to_numpy()
+    known, own = np.split(numbers, [len(configurations)])
+    return pd.Series(np.isin(own, known), runs.index)
 
 
 def optimizers(runs: pd.DataFrame) -> list[str]:
@@ -172,9 +180,20 @@ def optimizers(runs: pd.DataFrame) -> list[str]:
 
 def architectures(runs: pd.DataFrame) -> list[str]:
     """The networks of the runs, from the smallest to the largest."""
-    sizes = runs.dropna(subset=["architecture"])[["architecture", "n_parameters"]]
-    sizes = sizes.groupby("architecture", as_index=False).min()
-    return [str(name) for name in sizes.sort_values(["n_parameters", "architecture"]).iloc[:, 0]]
+    sizes: dict[str, float] = {}
+    known = runs[["architecture", "n_parameters"]].drop_duplicates()
+    for name, size in known.itertuples(index=False):
+        if pd.notna(name):
+            own = float("inf") if pd.isna(size) else float(size)
+            sizes[str(name)] = min(own, sizes.get(str(name), own))
+    return sorted(sizes, key=lambda name: (sizes[name], name))
+
+
+def _is_varied(values: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]) -> bool:
+    """Whether a group has two different values; -1 is neither a value nor a group."""
+    known = (values >= 0) & (groups >= 0)
+    distinct = np.unique(np.column_stack([groups[known], values[known]]), axis=0)
+    return len(distinct) > len(np.unique(distinct[:, 0]))
 
 
 def _complete(done: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -16,7 +16,11 @@ STATISTICS = ("mean", "low", "high", "n_seeds", "mark")
 
 
 def effect_of(
-    runs: pd.DataFrame, dimension: str, *, direction: Direction = "maximize"
+    runs: pd.DataFrame,
+    dimension: str,
+    *,
+    direction: Direction = "maximize",
+    best: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Validation and test accuracy for each value of a dimension and each optimiser.
 
@@ -28,6 +32,7 @@ def effect_of(
         runs: `Frames.runs`.
         dimension: a column of it.
         direction: the objective's, by which that best configuration is chosen.
+        best: the best configurations, of `comparisons.best_configurations`, where at hand.
 
     Returns:
         `sweep`, the dimension, `optimizer`, `n_parameters` (for the architecture), then for each
@@ -39,9 +44,11 @@ def effect_of(
     table = comparisons.in_order(runs[keys].dropna().drop_duplicates(), runs)
     if dimension == "architecture":
         table = comparisons.with_size(table, runs)
-    held = _held(runs, dimension, direction)
+    if best is None:
+        best = comparisons.best_configurations(runs, direction=direction)
+    held = _held(runs, dimension, best)
     for prefix, part, metric in (*((m, runs, m) for m in METRICS), ("held", held, METRICS[-1])):
-        found = _by_optimizer(part, dimension, metric)
+        found = compare(part, rows=keys, metric=metric, within=["sweep", "optimizer"])
         names = {name: f"{prefix}_{name}" for name in STATISTICS}
         counted = ["n_configurations"] if (prefix, metric) == (METRICS[-1],) * 2 else []
         found = found[[*keys, *STATISTICS, *counted]].rename(columns=names)
@@ -52,30 +59,25 @@ def effect_of(
 
 
 def held_at(
-    runs: pd.DataFrame, dimension: str, *, direction: Direction = "maximize"
+    runs: pd.DataFrame, dimension: str, best: pd.DataFrame
 ) -> Sequence[Mapping[Hashable, Any]]:
-    """The best configuration of each optimiser, without the dimension: where the rest is held."""
-    best = comparisons.best_configurations(runs, direction=direction)
+    """Where the rest is held: the best configuration of each optimiser, without the dimension.
+
+    Args:
+        runs: `Frames.runs`.
+        dimension: a column of it.
+        best: of `comparisons.best_configurations`.
+    """
     rest = [name for name in comparisons.varied(runs) if name != dimension]
     return best[["sweep", "optimizer", *rest]].to_dict("records")
 
 
-def _by_optimizer(runs: pd.DataFrame, dimension: str, metric: str) -> pd.DataFrame:
-    """`compare` by the dimension, marked within each sweep and optimiser."""
-    keys = ["sweep", dimension, "optimizer"]
-    parts = [
-        compare(own, rows=keys, metric=metric)
-        for _, own in runs.dropna(subset=keys).groupby(["sweep", "optimizer"])
-    ]
-    return pd.concat(parts or [compare(runs, rows=keys, metric=metric)], ignore_index=True)
-
-
-def _held(runs: pd.DataFrame, dimension: str, direction: Direction) -> pd.DataFrame:
+def _held(runs: pd.DataFrame, dimension: str, best: pd.DataFrame) -> pd.DataFrame:
     """The runs that differ from their optimiser's best configuration in the dimension alone."""
     kept = pd.Series(False, runs.index)
-    for best in held_at(runs, dimension, direction=direction):
+    for held in held_at(runs, dimension, best):
         own = pd.Series(True, runs.index)
-        for name, value in best.items():
+        for name, value in held.items():
             same = runs[name].isna() if pd.isna(value) else runs[name] == value
             own &= same.fillna(False).astype(bool)
         kept |= own

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis import comparisons
+from analysis.formats import (
+    format_accuracy,
+    format_budget,
+    format_difference,
+    format_estimate,
+    format_seconds,
+)
 from analysis.frames import Frames
+from analysis.paired import SIGNIFICANT
 from analysis.pareto_findings import pareto_sentences
 from analysis.run_folder import SweepMetadata
-from analysis.tables import format_accuracy, format_seconds
-from analysis.wording import counted, dimension_label, listed, metric_label, optimizer_label
+from analysis.standard_tables import standard_tables
+from analysis.tables import Table
+from analysis.wording import (
+    counted,
+    dimension_label,
+    format_number,
+    listed,
+    metric_label,
+    optimizer_label,
+)
 
 
 def progress(frames: Frames) -> list[str]:
@@ -70,17 +88,32 @@ def stop_reason(frames: Frames) -> str | None:
     return None if pd.isna(reason) else str(reason)
 
 
-def findings(frames: Frames) -> list[str]:
-    """The main results, in the order of the tables; none where no run has finished."""
+def findings(frames: Frames, tables: Sequence[Table] | None = None) -> list[str]:
+    """The main results, in the order of the tables; none where no run has finished.
+
+    Args:
+        frames: of one or more sweeps; the sentences are about the first.
+        tables: `standard_tables(frames)`, where they are at hand.
+    """
     runs, sweep = frames.runs, frames.sweeps[0]
-    best = comparisons.best_configurations(runs, direction=sweep.direction)
-    table = comparisons.optimizers_by_architecture_and_batch_size(runs, direction=sweep.direction)
+    if not (runs["state"] == "finished").any():
+        return []
+    known = standard_tables(frames) if tables is None else tables
+    found = {table.name: table.frame for table in known}
+    names = comparisons.optimizers(runs)
     return [
         *pareto_sentences(frames),
-        *_head_to_head(table, comparisons.optimizers(runs), sweep),
-        *_best(best, sweep.metric),
-        *_batch_sizes(runs),
-        *_times(comparisons.cost(runs)),
+        *_head_to_head(found["optimizers_by_architecture_and_batch_size"], names, sweep),
+        *_equal_budgets(found.get("optimizers_at_equal_budget"), names),
+        *_targets(found.get("optimizers_to_target")),
+        *_best(found["best_configurations"], sweep.metric),
+        *(
+            sentence
+            for dimension in comparisons.varied(runs)
+            if (effect := found.get(f"effect_of_{dimension}")) is not None
+            for sentence in _effect(effect, runs, dimension)
+        ),
+        *_times(found["cost"]),
     ]
 
 
@@ -94,30 +127,83 @@ def _head_to_head(table: pd.DataFrame, names: list[str], sweep: SweepMetadata) -
     if pairs.empty:
         return []
     first, second = (optimizer_label(name) for name in names[:2])
-    ahead = int((pairs["difference"] > 0).sum())
-    low, high = 100 * pairs["difference"].min(), 100 * pairs["difference"].max()
-    extent = (
-        f"{_signed(low)} points"
-        if len(pairs) == 1
-        else f"between {_signed(low)} and {_signed(high)} points"
-    )
     setting = "the best setting of each"
     if len(sweep.objectives) > 1:
         setting = f"the setting of each that was best in mean {metric_label(sweep.metric)}"
+    ahead = int((pairs["difference"] > 0).sum())
     sentence = (
         f"With {setting}, {first} had the higher mean test accuracy in "
         f"{_share(ahead, len(pairs))} of network and batch size that both finished "
-        f"({first} less {second}: {extent})."
+        f"({first} less {second}: {_extent(pairs)})."
     )
-    judged = pairs.dropna(subset=["difference_low"])
-    if judged.empty:
-        return [sentence, "With a single seed these differences have no measure of chance."]
-    clear = (judged["difference_low"] > 0) | (judged["difference_high"] < 0)
-    return [
-        sentence,
-        f"The 95 % interval of the difference leaves out zero in "
-        f"{_share(int(clear.sum()), len(judged))} with two seeds or more.",
+    return [sentence, _chance(pairs, first, second)]
+
+
+def _chance(pairs: pd.DataFrame, first: str, second: str) -> str:
+    """How many of the differences are more than chance, and whose they are."""
+    tested = pairs.dropna(subset=["p_holm"])
+    if tested.empty:
+        return "With a single seed these differences have no measure of chance."
+    clear = tested[tested["p_holm"] < SIGNIFICANT]
+    told = f"by paired t tests{', corrected for their number' if len(tested) > 1 else ''}"
+    if clear.empty:
+        return (
+            f"None of these differences can be told from chance with so few seeds ({told}, at 5 %)."
+            if len(tested) > 1
+            else f"This difference cannot be told from chance with so few seeds ({told}, at 5 %)."
+        )
+    sides = [
+        f"{name} ahead in {number}"
+        for name, number in (
+            (first, int((clear["difference"] > 0).sum())),
+            (second, int((clear["difference"] < 0).sum())),
+        )
+        if number
     ]
+    return (
+        f"More than chance are {len(clear):,} of the {counted(len(tested), 'difference')} with two "
+        f"seeds or more, {listed(sides)} ({told}, at 5 %)."
+    )
+
+
+def _equal_budgets(table: pd.DataFrame | None, names: list[str]) -> list[str]:
+    """Who was ahead at each kind of budget, over the networks."""
+    if table is None or "difference" not in table:
+        return []
+    pairs = table.dropna(subset=["difference"])
+    first = optimizer_label(names[0])
+    told = []
+    for kind, own in pairs.groupby("budget", sort=False):
+        ahead = int((own["difference"] > 0).sum())
+        where = "the network" if len(own) == 1 else f"{len(own):,} networks"
+        who = f"{ahead or 'none'} of {where}" if len(own) > 1 else ("ahead" if ahead else "behind")
+        told.append(f"{who} at equal {_BUDGETS[str(kind)]} ({_extent(own)})")
+    if not told:
+        return []
+    verb = "was ahead on" if pairs.groupby("budget").size().max() > 1 else "was"
+    return [f"Each at its best setting for the budget, {first} {verb} {listed(told)}."]
+
+
+def _targets(table: pd.DataFrame | None) -> list[str]:
+    """What each optimiser needed for the target of its network."""
+    if table is None:
+        return []
+    sentences = []
+    for network, own in list(table.groupby("architecture", sort=False))[:4]:
+        told, target = [], own["target"].iloc[0]
+        for row in own.to_dict("records"):
+            reached = f"{row['n_reached']} of {counted(row['n_runs'], 'run')}"
+            needed = (
+                f"{optimizer_label(row['optimizer'])} took {format_seconds(row['seconds'])} and "
+                f"{format_budget('cycles', row['cycles'])} in the median ({reached} got there)"
+                if pd.notna(row["seconds"])
+                else f"{optimizer_label(row['optimizer'])} got there in {reached}"
+            )
+            told.append(needed)
+        sentences.append(
+            f"To a test accuracy of {format_number(100 * target)} % on {network}, {listed(told)}."
+        )
+    return sentences
 
 
 def _best(best: pd.DataFrame, metric: str) -> list[str]:
@@ -141,24 +227,45 @@ def _best(best: pd.DataFrame, metric: str) -> list[str]:
     return sentences
 
 
-def _batch_sizes(runs: pd.DataFrame) -> list[str]:
-    """The batch size with the highest average for each optimiser that had several."""
-    effect = comparisons.effect_of(runs, "batch_size").dropna(subset=["validation_accuracy_mean"])
-    if not comparisons.is_balanced(runs, "batch_size"):
+def _effect(effect: pd.DataFrame, runs: pd.DataFrame, dimension: str) -> list[str]:
+    """The best and the worst value of a dimension for each optimiser, and if that is chance."""
+    if not comparisons.is_balanced(runs, dimension):
         return []
     sentences = []
-    for name in comparisons.optimizers(runs):
-        own = effect[effect["optimizer"] == name].sort_values("validation_accuracy_mean")
+    first = effect["sweep"].iloc[0] if len(effect) else None
+    known = effect[effect["sweep"] == first].dropna(subset=["validation_accuracy_mean"])
+    for name in comparisons.optimizers(known):
+        own = known[known["optimizer"] == name].sort_values("validation_accuracy_mean")
         if len(own) < 2:
             continue
         worst, best = own.iloc[0], own.iloc[-1]
+        told = [f"{format_number(row[dimension])} ({_accuracy(row)})" for row in (best, worst)]
+        doubt = ""
+        marks = own["validation_accuracy_mark"].fillna("")
+        if marks.iloc[-1] != "best":
+            doubt = "; with a single seed that may be chance"
+        elif marks.iloc[0] == "tied":
+            doubt = "; these seeds cannot tell the two apart"
         sentences.append(
             f"On average over everything else, {optimizer_label(name)}’s validation accuracy was "
-            f"highest with {dimension_label('batch_size')} {best['batch_size']} "
-            f"({100 * best['validation_accuracy_mean']:.2f} %) and lowest with "
-            f"{worst['batch_size']} ({100 * worst['validation_accuracy_mean']:.2f} %)."
+            f"highest with {dimension_label(dimension)} {told[0]} and lowest with {told[1]}{doubt}."
         )
     return sentences
+
+
+def _accuracy(row: pd.Series) -> str:
+    parts = ("mean", "low", "high", "n_seeds")
+    return f"{format_estimate(*(row[f'validation_accuracy_{part}'] for part in parts))} %"
+
+
+def _extent(pairs: pd.DataFrame) -> str:
+    """`−1.6 [−5.1, +1.9] points`, or between which the differences lie."""
+    if len(pairs) == 1:
+        row = pairs.iloc[0]
+        ends = (row["difference"], row["difference_low"], row["difference_high"])
+        return f"{format_difference(*ends)} points"
+    low, high = pairs["difference"].min(), pairs["difference"].max()
+    return f"between {_signed(low)} and {_signed(high)} points"
 
 
 def _times(cost: pd.DataFrame) -> list[str]:
@@ -180,5 +287,13 @@ def _share(number: int, total: int) -> str:
     return f"{f'{number:,}' if number else 'none'} of the {total:,} pairs"
 
 
-def _signed(points: float) -> str:
-    return f"{points:+.2f}".replace("-", "−")
+def _signed(share: float) -> str:
+    return format_difference(share, float("nan"), float("nan"))
+
+
+_BUDGETS = {
+    "cycles": "cycles",
+    "images": "images passed",
+    "seconds": "training time",
+    "updates": "updates of each weight",
+}

@@ -21,7 +21,6 @@ from analysis.comparing import compare
 from analysis.comparisons import METRICS
 from analysis.frames import Frames
 from analysis.objectives import Direction
-from analysis.statistics import holm
 from analysis.targets import common_target, median_needed, needed_for
 
 _SHOWN = ("mean", "low", "high", "std", "mark")
@@ -67,27 +66,30 @@ def optimizers_at_equal_budget(
         results within the budget.
     """
     cycles = cumulative_cycles(frames) if cycles is None else cycles
-    tables = []
+    held = []
     for part, own, chosen in _by_network(frames, cycles):
         groups = [list(each.index) for _, each in chosen.groupby("optimizer")]
-        for wanted in budgets:
+        for wanted in budgets if len(groups) > 1 else ():
             budget = wanted if isinstance(wanted, Budget) else common_budget(own, wanted, groups)
-            if budget is None or len(groups) < 2:
-                continue
-            runs = runs_within(part, budget, own)
-            used = used_within(own, budget)
-            table = _side_by_side(runs, ["sweep", "architecture"], _direction(part), used)
-            figures = [f"{name}_test_accuracy_mean" for name in comparisons.optimizers(runs)]
-            if table[figures].notna().sum(axis="columns").max() < 2:
-                continue
-            table.insert(2, "budget", budget.kind)
-            table.insert(3, "amount", budget.amount)
-            tables.append(table)
-    if not tables:
-        return pd.DataFrame(columns=["sweep", "architecture", "budget", "amount"])
-    table = pd.concat(tables, ignore_index=True)
-    # they were compared one by one, and are read together
-    return table.assign(p_holm=holm(table["p_value"].to_numpy("float64")))
+            if budget is not None:
+                used = used_within(own, budget).reindex(part.runs.index)
+                runs = runs_within(part, budget, own)
+                held.append(runs.assign(budget=budget.kind, amount=budget.amount, used=used))
+    rows = ["sweep", "architecture", "budget", "amount"]
+    if not held:
+        return pd.DataFrame(columns=rows)
+    runs = pd.concat(held, ignore_index=True)
+    used = runs.pop("used")
+    table = _side_by_side(runs, rows, _direction(frames), used)
+    figures = [f"{name}_test_accuracy_mean" for name in comparisons.optimizers(runs)]
+    order = {kind: place for place, kind in enumerate(BUDGET_KINDS)}
+    table = table[table[figures].notna().sum(axis="columns") > 1]
+    networks = table[["sweep", "architecture"]].drop_duplicates()
+    ranks = networks.assign(rank=range(len(networks)))
+    ordered = table.merge(ranks, on=["sweep", "architecture"])
+    ordered = ordered.assign(place=ordered["budget"].map(order))
+    ordered = ordered.sort_values(["rank", "place"], kind="stable", ignore_index=True)
+    return ordered.drop(columns=["rank", "place"])
 
 
 def optimizers_to_target(
@@ -179,15 +181,18 @@ def _side_by_side(
             of_it = chosen[(chosen["optimizer"] == name) & (chosen["state"] == "finished")]
             amounts = of_it[rows].assign(**{f"{name}_used": used.reindex(of_it.index)})
             table = table.merge(amounts.groupby(rows, as_index=False).mean(), on=rows, how="left")
-    return table.merge(_differences(chosen, rows, names[:2]), on=rows, how="left")
-
-
-def _differences(chosen: pd.DataFrame, rows: list[str], names: list[str]) -> pd.DataFrame:
-    """The differences of the test accuracies of two optimisers; no columns for one."""
-    pair = chosen[chosen["optimizer"].isin(names)]
-    table = compare(pair, rows=rows, columns=["optimizer"], metric=METRICS[-1])
-    start = list(table.columns).index("difference") if "difference" in table else len(table.columns)
-    return table[[*rows, *table.columns[start:]]]
+    if len(names) > 2:
+        wide[METRICS[-1]] = compare(
+            chosen[chosen["optimizer"].isin(names[:2])],
+            rows=rows,
+            columns=["optimizer"],
+            metric=METRICS[-1],
+        )
+    compared = wide[METRICS[-1]]
+    if "difference" not in compared:
+        return table
+    start = list(compared.columns).index("difference")
+    return table.merge(compared[[*rows, *compared.columns[start:]]], on=rows, how="left")
 
 
 def _only(runs: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:

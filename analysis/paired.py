@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from analysis.objectives import Direction
 from analysis.statistics import (
     Statistic,
     Test,
+    Values,
     estimate,
     holm,
     paired_p_value,
@@ -39,25 +39,23 @@ class Difference:
 
 
 def paired_difference(
-    first: pd.Series,
-    second: pd.Series,
+    first: Values,
+    second: Values,
     *,
     direction: Direction = "maximize",
     statistic: Statistic = "mean",
     test: Test = "t",
 ) -> Difference:
-    """The difference of two sets of figures over the pairs that both have.
+    """The difference of two sets of figures, pair by pair.
 
     Args:
-        first: figures by what pairs them (the data and the seed), each once; finite.
-        second: those to subtract.
+        first: figures, finite.
+        second: those to subtract: the partner of each, in the same order.
         direction: which of two figures is the better one.
         statistic: of the differences.
         test: of the differences.
     """
-    both = first.index.intersection(second.index)
-    own, other = (part.loc[both].to_numpy("float64") for part in (first, second))
-    differences = own - other
+    differences = first - second
     result = estimate(differences, statistic)
     sign = 1.0 if direction == "maximize" else -1.0
     return Difference(
@@ -66,7 +64,7 @@ def paired_difference(
         high=result.high,
         n_pairs=result.n,
         p_value=paired_p_value(differences, test),
-        probability=probability_of_superiority(sign * own, sign * other),
+        probability=probability_of_superiority(sign * first, sign * second),
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.dominance import judged_trials
 from analysis.frames import Frames
 from analysis.objectives import Objective
-from analysis.tables import format_metric
+from analysis.formats import format_metric
 from analysis.wording import listed, metric_label
 
 _MOST_NAMED = 3

@@ -1,8 +1,8 @@
-"""A table: a frame, how its columns are shown, and its Markdown, CSV, LaTeX and HTML."""
+"""A table: a frame, how its columns are shown, and its Markdown, CSV, Parquet, LaTeX and HTML."""
 
 from __future__ import annotations
 
-import html
+import io
 import re
 import textwrap
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -12,18 +12,34 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.escaping import csv_text, latex_cells, latex_text, markdown_text
+from analysis import formats
+from analysis.escaping import csv_text, markdown_text
+from analysis.html_tables import html_table
+from analysis.latex_tables import latex_table
 from analysis.wording import MISSING, format_number, optimizer_label, setting_text
 
-_LONGEST = 72
+LONGEST = 72
 """Characters of a cell in Markdown and LaTeX, where a long one would break the table."""
 
 Kind = Literal[
-    "text", "optimizer", "setting", "number", "count", "seconds", "accuracy", "difference", "seeds"
+    "text",
+    "optimizer",
+    "setting",
+    "number",
+    "count",
+    "seconds",
+    "accuracy",
+    "estimate",
+    "figure",
+    "difference",
+    "p_value",
+    "share",
+    "percent",
+    "budget",
+    "reached",
+    "seeds",
 ]
-
-
-_TEXTS: tuple[Kind, ...] = ("text", "optimizer", "setting")
+_TEXTS: tuple[Kind, ...] = ("text", "optimizer", "setting", "budget")
 """Kinds that stand at the left of their column and are sorted as words."""
 
 
@@ -33,18 +49,27 @@ class Column:
 
     header: str
     kind: Kind
-    """How its figures are shown:
+    """How its figures are shown, each rounded to what its interval supports:
 
     - text, optimizer (its usual name), setting (`momentum=0.9` for each field that is there);
     - number (up to 6 digits), count (thousands separators), seconds (s, min or h);
-    - accuracy: a share's mean, deviation and number of seeds, as `91.52 ± 0.31` per cent;
-    - difference: a share and its interval's ends, as `-1.62 [-5.10, +1.86]` points;
-    - seeds: numbers, shown once where they are the same.
+    - accuracy: a share's mean, deviation and number of seeds, as `91.5 ± 0.4` per cent, where the
+      second figure is half of the 95 % interval (Student's t);
+    - estimate: a share, its interval's ends and its seeds, as `91.5 ± 0.4` per cent, or as
+      `91.5 [90.9, 91.8]` where the interval is lopsided; figure: the same of any other number;
+    - difference: a share and its interval's ends, as `−1.6 [−5.1, +1.9]` points;
+    - p_value, share (whole per cent: `93 %`), percent (up to 6 digits, without a sign), budget (a kind of budget and its amount: `3 cycles`);
+    - reached: two numbers, as `2 of 3`; seeds: numbers, shown once where they are the same.
     """
     fields: tuple[str, ...]
     mark: str | None = None
     """The column of the frame that marks its figures: "best", "tied" (not to be told apart from
     the best) or missing."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds words, which stand at the left of their column."""
+        return self.kind in _TEXTS
 
 
 Mark = Literal["best", "tied"]
@@ -62,15 +87,21 @@ class Table:
     columns: tuple[Column, ...]
 
     def to_markdown(self) -> str:
-        """A GitHub table with aligned columns, between its title and its wrapped caption."""
-        rows = [[markdown_text(cell) for cell in row] for row in self.rows(longest=_LONGEST)]
+        """A GitHub table with aligned columns, between its title and its wrapped caption.
+
+        The best figures are bold, those that cannot be told apart from them italic.
+        """
+        rows = [
+            [_MARKED[mark].format(markdown_text(cell)) for cell, mark in zip(row, own, strict=True)]
+            for row, own in zip(self.rows(longest=LONGEST), self.marks(), strict=True)
+        ]
         headers = [markdown_text(column.header) for column in self.columns]
         widths = [
             max(3, *(len(row[place]) for row in [headers, *rows])) for place in range(len(headers))
         ]
         rules = [
-            "-" * width if left else "-" * (width - 1) + ":"
-            for width, left in zip(widths, self._left(), strict=True)
+            "-" * width if column.is_text else "-" * (width - 1) + ":"
+            for width, column in zip(widths, self.columns, strict=True)
         ]
         lines = [self._markdown_line(row, widths) for row in [headers, rules, *rows]]
         body = "\n".join(lines) if rows else "No results yet."
@@ -93,48 +124,19 @@ class Table:
                 frame.isetitem(place, texts.array)
         return str(frame.to_csv(index=False, lineterminator="\n"))
 
+    def to_parquet(self) -> bytes:
+        """The whole frame as `to_csv` has it, with its types."""
+        file = io.BytesIO()
+        self.frame.to_parquet(file, index=False)
+        return file.getvalue()
+
     def to_latex(self) -> str:
-        """A floating table that needs the package booktabs and nothing else."""
-        alignment = "".join("l" if left else "r" for left in self._left())
-        headers = latex_cells([column.header for column in self.columns])
-        rows = [latex_cells(row) for row in self.rows(longest=_LONGEST)]
-        if not rows:
-            rows = [[f"\\multicolumn{{{len(headers)}}}{{l}}{{No results yet.}}"]]
-        return "\n".join(
-            [
-                r"\begin{table}[htbp]",
-                r"  \centering",
-                rf"  \caption{{{latex_text(self.title)}. {latex_text(self.caption)}}}",
-                rf"  \label{{tab:{re.sub('[^A-Za-z0-9]+', '-', self.name)}}}",
-                rf"  \begin{{tabular}}{{{alignment}}}",
-                r"    \toprule",
-                f"    {' & '.join(headers)} \\\\",
-                r"    \midrule",
-                *(f"    {' & '.join(row)} \\\\" for row in rows),
-                r"    \bottomrule",
-                r"  \end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
+        """A floating table for the packages booktabs and siunitx (`latex_table`)."""
+        return latex_table(self)
 
     def to_html(self) -> str:
-        """A `<table>` without title and caption; every cell is escaped."""
-        lefts = self._left()
-        head = "".join(
-            f'<th scope="col"{_html_class("", left)}>{html.escape(column.header)}</th>'
-            for column, left in zip(self.columns, lefts, strict=True)
-        )
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f"<td{_html_class(cell, left)}>{html.escape(cell)}</td>"
-                for cell, left in zip(row, lefts, strict=True)
-            )
-            + "</tr>\n"
-            for row in self.rows()
-        )
-        return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+        """A `<table>` without title and caption; every cell is escaped (`html_table`)."""
+        return html_table(self)
 
     def rows(self, longest: int | None = None) -> list[list[str]]:
         """The cells as they are shown; text above `longest` characters is shortened."""
@@ -160,48 +162,15 @@ class Table:
             for record, cells in zip(self.frame.to_dict("records"), self.rows(), strict=True)
         ]
 
-    def _left(self) -> list[bool]:
-        return [column.kind in _TEXTS for column in self.columns]
-
     def _markdown_line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         padded = [
-            cell.ljust(width) if left else cell.rjust(width)
-            for cell, width, left in zip(cells, widths, self._left(), strict=True)
+            cell.ljust(width) if column.is_text else cell.rjust(width)
+            for cell, width, column in zip(cells, widths, self.columns, strict=True)
         ]
         return f"| {' | '.join(padded)} |"
 
 
-def format_accuracy(mean: float, std: float, n_seeds: int) -> str:
-    """A share as per cent with its deviation; without one it says what it rests on."""
-    if pd.isna(mean):
-        return MISSING
-    if pd.notna(std):
-        return f"{100 * mean:.2f} ± {100 * std:.2f}"
-    return f"{100 * mean:.2f} ({n_seeds} {'seed' if n_seeds == 1 else 'seeds'})"
-
-
-def format_metric(metric: str, value: float) -> str:
-    """A figure of a run with its unit: `91.52 %`, `12.5 min`, `0.3120 nats`; a count has none."""
-    if pd.isna(value):
-        return MISSING
-    if metric.endswith("_accuracy"):
-        return f"{100 * value:.2f} %"
-    if metric == "training_s":
-        return format_seconds(value)
-    return f"{value:.4f} nats" if metric.endswith("_loss") else f"{round(value):,}"
-
-
-def format_seconds(seconds: float) -> str:
-    """Seconds in the unit that suits them."""
-    if pd.isna(seconds):
-        return MISSING
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:,.1f} h"
+_MARKED = {"best": "**{}**", "tied": "_{}_", None: "{}"}
 
 
 def _mark(value: Any) -> Mark | None:
@@ -213,7 +182,7 @@ def _sort_value(column: Column, record: Mapping[Hashable, Any], cell: str) -> fl
         return None
     value = record[column.fields[0]]
     is_number = isinstance(value, int | float | np.number)
-    return float(value) if is_number and column.kind not in _TEXTS else cell
+    return float(value) if is_number and not column.is_text else cell
 
 
 def _cell(column: Column, record: Mapping[Hashable, Any]) -> str:
@@ -234,13 +203,6 @@ def _format_count(values: list[Any]) -> str:
     return MISSING if pd.isna(values[0]) else f"{round(values[0]):,}"
 
 
-def _format_difference(values: list[Any]) -> str:
-    difference, low, high = (
-        MISSING if pd.isna(value) else f"{100 * value:+.2f}".replace("-", "−") for value in values
-    )
-    return difference if pd.isna(values[1]) else f"{difference} [{low}, {high}]"
-
-
 def _format_seeds(values: list[Any]) -> str:
     counts = [str(value) for value in values]
     return counts[0] if len(set(counts)) == 1 else " / ".join(counts)
@@ -251,9 +213,16 @@ _FORMATS: dict[str, Callable[[list[Any]], str]] = {
     "optimizer": _format_optimizer,
     "number": lambda values: format_number(values[0]),
     "count": _format_count,
-    "accuracy": lambda values: format_accuracy(values[0], values[1], values[2]),
-    "difference": _format_difference,
-    "seconds": lambda values: format_seconds(values[0]),
+    "seconds": lambda values: formats.format_seconds(values[0]),
+    "accuracy": lambda values: formats.format_accuracy(*values),
+    "estimate": lambda values: formats.format_estimate(*values),
+    "figure": lambda values: formats.format_estimate(*values, scale=1),
+    "difference": lambda values: formats.format_difference(*values),
+    "p_value": lambda values: formats.format_p_value(values[0]),
+    "percent": lambda values: format_number(100 * values[0]),
+    "share": lambda values: formats.format_share(values[0]),
+    "budget": lambda values: formats.format_budget(*values),
+    "reached": lambda values: f"{values[0]:,} of {values[1]:,}",
     "seeds": _format_seeds,
 }
 
@@ -261,9 +230,3 @@ _FORMATS: dict[str, Callable[[list[Any]], str]] = {
 def _shortened(text: str, longest: int | None) -> str:
     text = " ".join(text.split())
     return text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _html_class(cell: str, left: bool) -> str:
-    if not left:
-        return ' class="number"'
-    return ' class="long"' if len(cell) > _LONGEST else ""
