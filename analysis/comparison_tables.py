@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from analysis import comparisons
+from analysis.budgets import BUDGET_KINDS, Budget
 from analysis.frames import Frames
 from analysis.head_to_head import (
     optimizers_at_equal_budget,
@@ -68,14 +71,17 @@ def main_table(frames: Frames) -> Table:
     )
 
 
-def equal_budget_table(frames: Frames, cycles: pd.DataFrame) -> Table | None:
+def equal_budget_table(
+    frames: Frames, budgets: Sequence[Budget], cycles: pd.DataFrame
+) -> Table | None:
     """The optimisers side by side at equal cycles, images, seconds and updates; None for one.
 
     Args:
         frames: of one or more sweeps.
+        budgets: those to hold to; of each kind one that all optimisers can meet if none is given.
         cycles: `budgets.cumulative_cycles(frames)`.
     """
-    frame = optimizers_at_equal_budget(frames, cycles=cycles)
+    frame = optimizers_at_equal_budget(frames, budgets or BUDGET_KINDS, cycles=cycles)
     if frame.empty:
         return None
     names = [n for n in comparisons.optimizers(frames.runs) if f"{n}_used" in frame]
@@ -92,32 +98,31 @@ def equal_budget_table(frames: Frames, cycles: pd.DataFrame) -> Table | None:
         caption="Each optimiser with the setting, of any batch size, that had the best mean "
         f"{metric_label(frames.sweeps[0].metric)} within the budget; records are made after whole "
         "cycles, so a run stands at its last one within the budget, and what it used on average "
-        "stands beside it. The budget is the largest that the best settings all used up; where "
-        "one had ended before the other’s first cycle, that first cycle. Images are forward "
-        "passes. An update of a weight is a visit to it for RSO and a batch for a gradient method. "
-        f"{INTERVAL} {MARKS}",
+        f"stands beside it. {'' if budgets else _COMMON}Images are forward passes. An update of a "
+        f"weight is a visit to it for RSO and a batch for a gradient method. {INTERVAL} {MARKS}",
         frame=frame,
         columns=(*columns, *_difference_columns(labels)[:2]),
     )
 
 
-def target_table(frames: Frames, cycles: pd.DataFrame) -> Table | None:
-    """What each optimiser needs to reach an accuracy that all reached; None for one optimiser.
+def target_table(frames: Frames, target: float | None, cycles: pd.DataFrame) -> Table | None:
+    """What each optimiser needs to reach a test accuracy; None for one optimiser.
 
     Args:
         frames: of one or more sweeps.
+        target: a share of 1; for each network one that all reached if not given.
         cycles: `budgets.cumulative_cycles(frames)`.
     """
-    frame = optimizers_to_target(frames, cycles=cycles)
+    frame = optimizers_to_target(frames, target, cycles=cycles)
     if frame.empty:
         return None
     return Table(
         name="optimizers_to_target",
         title="What it takes to reach a test accuracy",
-        caption="The target is, for each network, the highest half point that the best setting of "
-        "every optimiser reached on average in the end. Medians over the runs of that setting, "
-        "at the first record at the target or above; a run that never reached it counts as "
-        "needing more than all that it had, and where most of them did not there is no median.",
+        caption=("" if target is not None else _REACHED)
+        + "Medians over the runs of the best setting, at the first record at the target or above; "
+        "a run that never reached it counts as needing more than all that it had, and where most "
+        "of them did not there is no median.",
         frame=frame,
         columns=(
             NETWORK,
@@ -130,6 +135,16 @@ def target_table(frames: Frames, cycles: pd.DataFrame) -> Table | None:
             Column("Updates a weight", "number", ("updates",)),
         ),
     )
+
+
+_COMMON = (
+    "The budget is the largest that the best settings all used up; where one had ended before the "
+    "other’s first cycle, that first cycle. "
+)
+_REACHED = (
+    "The target is, for each network, the highest half point that the best setting of every "
+    "optimiser reached on average in the end. "
+)
 
 
 def settings_table(frames: Frames) -> Table | None:

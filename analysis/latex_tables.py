@@ -21,8 +21,10 @@ _PREAMBLE = r"% in the preamble: \usepackage{booktabs,siunitx}"
 _SIUNITX = (
     # what the two major versions of siunitx both take
     r"\sisetup{detect-weight=true, detect-shape=true, mode=text, group-minimum-digits=4, "
-    r"group-separator={,}, table-number-alignment=center}"
+    r"group-separator={,}, table-number-alignment=center, retain-explicit-plus=true}"
 )
+_MOST_AT_EASE = 8
+"""Columns that a page holds in small letters."""
 _MARKED = {"best": r"\bfseries ", "tied": r"\itshape ", None: ""}
 
 
@@ -47,7 +49,8 @@ def latex_table(table: Table) -> str:
             r"  \centering",
             rf"  \caption{{{latex_text(table.title)}. {latex_text(table.caption)}}}",
             rf"  \label{{tab:{name}}}",
-            rf"  \small {_SIUNITX}",
+            r"  \vspace{4pt}",
+            rf"  {_narrow(n_columns)} {_SIUNITX}",
             rf"  \begin{{tabular}}{{{''.join(column.alignment for column in columns)}}}",
             r"    \toprule",
             f"    {' & '.join(column.header for column in columns)} \\\\",
@@ -70,6 +73,13 @@ class _LatexColumn:
     cells: Sequence[Sequence[str]]
     """Row by row, one or two."""
     n: int = 1
+
+
+def _narrow(n_columns: int) -> str:
+    """The size of the letters and the gaps at which so many columns fit a page."""
+    if n_columns <= _MOST_AT_EASE:
+        return r"\small"
+    return r"\footnotesize \setlength{\tabcolsep}{3pt}"
 
 
 def _latex_column(table: Table, place: int) -> _LatexColumn:

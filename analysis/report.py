@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.charts import Drawing, standard_charts
+from analysis.budgets import Budget
+from analysis.charts import standard_charts
+from analysis.drawings import Drawing
 from analysis.frames import load
 from analysis.page import render_page
-from analysis.places import place_at
+from analysis.places import Place, place_at
+from analysis.report_files import chart_file, table_file
 from analysis.standard_tables import standard_tables
 from analysis.tables import Table
 
 _PAGE = "report.html"
-_TABLES_THAT_CAN_GO = ("chosen_settings", "failures", "interruptions", "pareto_set")
-"""Tables that an earlier report of the same sweep may have had and a later one lacks."""
+_LIST = "files.json"
+"""The names of the files of the report, by which a later one knows what to remove."""
+_WRITTEN = re.compile(r"(tables|charts)/[A-Za-z0-9_.-]+\.(csv|parquet|md|tex|svg|png|pdf)")
+_MOST_TO_READ = 1000
+"""Rows of a table that is written as Markdown and LaTeX too."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,13 @@ class Report:
     """The tables, the main comparison first."""
 
 
-def write_report(folder: Path | str, out: Path | str | None = None) -> Report:
+def write_report(
+    folder: Path | str,
+    out: Path | str | None = None,
+    *,
+    budgets: Sequence[Budget] = (),
+    target: float | None = None,
+) -> Report:
     """Writes the report of a run folder, whether or not its sweep has ended.
 
     Args:
@@ -39,6 +53,8 @@ def write_report(folder: Path | str, out: Path | str | None = None) -> Report:
         out: where to write, a path or an address as well; `report` inside the run folder if not
             given. On a disk each file is written beside its place and then moved there, at an
             address it is put whole, so that a reader finds the old or the new one.
+        budgets: to hold the optimisers to; those that all of them can meet if none is given.
+        target: the test accuracy to tell the way to; one that all reached if not given.
 
     Raises:
         UnreadableRunFolder: `folder` is not a run folder or cannot be reached, or one of its files
@@ -47,30 +63,45 @@ def write_report(folder: Path | str, out: Path | str | None = None) -> Report:
     """
     frames = load(folder)
     place = place_at(folder, "report") if out is None else place_at(out)
-    tables, charts = standard_tables(frames), standard_charts(frames)
-    drawings = [Drawing.of(chart) for chart in charts]
-    contents: dict[str, str | bytes] = {_PAGE: render_page(frames, tables, drawings)}
+    tables = standard_tables(frames, budgets, target)
+    drawings = [Drawing.of(chart) for chart in standard_charts(frames)]
+    contents: dict[str, bytes] = {_PAGE: render_page(frames, tables, drawings).encode()}
     for table in tables:
-        for ending, text in (
-            ("md", table.to_markdown()),
-            ("csv", table.to_csv()),
-            ("tex", table.to_latex()),
-        ):
-            contents[_table_file(table.name, ending)] = text
-    for drawing in drawings:
-        stem = f"charts/{drawing.chart.name}"
-        contents[f"{stem}.svg"] = drawing.svg
-        contents[f"{stem}.png"] = drawing.png()
+        contents |= {table_file(table.name, end): text for end, text in _forms(table).items()}
     for name, content in contents.items():
-        place.write(name, content.encode() if isinstance(content, str) else content)
-    for table_name in _TABLES_THAT_CAN_GO:
-        for ending in ("md", "csv", "tex"):
-            if (name := _table_file(table_name, ending)) not in contents:
-                place.remove(name)
+        place.write(name, content)
+    for drawing in drawings:
+        for ending, picture in _pictures(drawing):
+            name = chart_file(drawing.chart.name, ending)
+            place.write(name, picture)
+            contents[name] = b""
+    _forget_others(place, contents)
     paths = tuple(place.shown(name) for name in contents)
     return Report(html=paths[0], paths=paths, tables=tables)
 
 
-def _table_file(name: str, ending: str) -> str:
-    # an option of a user's own optimiser may have any name
-    return f"tables/{re.sub('[^A-Za-z0-9_.-]+', '-', name)}.{ending}"
+def _forms(table: Table) -> dict[str, bytes]:
+    """The table in all forms; one that is too long to be read has only those for programs."""
+    forms = {"csv": table.to_csv().encode(), "parquet": table.to_parquet()}
+    if len(table.frame) <= _MOST_TO_READ:
+        forms |= {"md": table.to_markdown().encode(), "tex": table.to_latex().encode()}
+    return forms
+
+
+def _pictures(drawing: Drawing) -> Iterator[tuple[str, bytes]]:
+    yield "svg", drawing.svg.encode()
+    yield "png", drawing.png()
+    yield "pdf", drawing.pdf()
+
+
+def _forget_others(place: Place, contents: Iterable[str]) -> None:
+    """Removes what an earlier report wrote and this one did not, and lists what it did."""
+    written = sorted(contents)
+    try:
+        earlier = json.loads(place.read(_LIST) or b"[]")
+    except ValueError:
+        earlier = []
+    for name in earlier if isinstance(earlier, list) else ():
+        if isinstance(name, str) and _WRITTEN.fullmatch(name) and name not in written:
+            place.remove(name)
+    place.write(_LIST, json.dumps(written, indent=0).encode())

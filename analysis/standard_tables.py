@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.budgets import cumulative_cycles
+from analysis.budgets import Budget, cumulative_cycles
 from analysis.comparison_tables import (
     best_table,
     equal_budget_table,
@@ -19,11 +20,18 @@ from analysis.pareto_tables import pareto_table
 from analysis.tables import Column, Table
 
 
-def standard_tables(frames: Frames) -> tuple[Table, ...]:
+def standard_tables(
+    frames: Frames, budgets: Sequence[Budget] = (), target: float | None = None
+) -> tuple[Table, ...]:
     """The tables that the records support, the main comparison first.
 
     With several sweeps every table has a row for each of them; a choice of the best setting goes
     by the objective of the first sweep, of several objectives by the first.
+
+    Args:
+        frames: of one or more sweeps.
+        budgets: to hold the optimisers to; those that all of them can meet if none is given.
+        target: the test accuracy to tell the way to; one that all reached if not given.
     """
     cycles = cumulative_cycles(frames)
     pareto = pareto_table(frames)
@@ -32,8 +40,8 @@ def standard_tables(frames: Frames) -> tuple[Table, ...]:
         main_table(frames),
         pareto if several else None,
         settings_table(frames),
-        equal_budget_table(frames, cycles),
-        target_table(frames, cycles),
+        equal_budget_table(frames, budgets, cycles),
+        target_table(frames, target, cycles),
         best_table(frames),
         *effect_tables(frames),
         None if several or pareto.frame.empty else pareto,

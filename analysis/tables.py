@@ -6,7 +6,7 @@ import io
 import re
 import textwrap
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,7 +58,8 @@ class Column:
     - estimate: a share, its interval's ends and its seeds, as `91.5 ± 0.4` per cent, or as
       `91.5 [90.9, 91.8]` where the interval is lopsided; figure: the same of any other number;
     - difference: a share and its interval's ends, as `−1.6 [−5.1, +1.9]` points;
-    - p_value, share (whole per cent: `93 %`), percent (up to 6 digits, without a sign), budget (a kind of budget and its amount: `3 cycles`);
+    - p_value, share (whole per cent: `93 %`), percent (up to 6 digits, without the sign), budget (a
+      kind of budget and its amount: `3 cycles`);
     - reached: two numbers, as `2 of 3`; seeds: numbers, shown once where they are the same.
     """
     fields: tuple[str, ...]
@@ -86,14 +87,18 @@ class Table:
     frame: pd.DataFrame
     columns: tuple[Column, ...]
 
-    def to_markdown(self) -> str:
+    def to_markdown(self, most_rows: int | None = None) -> str:
         """A GitHub table with aligned columns, between its title and its wrapped caption.
 
         The best figures are bold, those that cannot be told apart from them italic.
+
+        Args:
+            most_rows: rows that are shown of a longer table, which then says so.
         """
+        part = self if most_rows is None else replace(self, frame=self.frame.head(most_rows))
         rows = [
             [_MARKED[mark].format(markdown_text(cell)) for cell, mark in zip(row, own, strict=True)]
-            for row, own in zip(self.rows(longest=LONGEST), self.marks(), strict=True)
+            for row, own in zip(part.rows(longest=LONGEST), part.marks(), strict=True)
         ]
         headers = [markdown_text(column.header) for column in self.columns]
         widths = [
@@ -105,6 +110,8 @@ class Table:
         ]
         lines = [self._markdown_line(row, widths) for row in [headers, rules, *rows]]
         body = "\n".join(lines) if rows else "No results yet."
+        if len(rows) < len(self.frame):
+            body += f"\n\nThe first {len(rows):,} of {len(self.frame):,} rows."
         # a long word stays whole: a break after a backslash would undo what it escapes
         caption = textwrap.fill(markdown_text(self.caption), 100, break_long_words=False)
         # nor does a mark that came to the beginning of a line begin a heading or a list

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from rso_core.errors import InvalidInput, reason
+from rso_core.errors import InvalidInput
 from sweeps.bench_cli import bench
 from sweeps.progress_console import progress_console
+from sweeps.report_cli import Folder, add_commands, write_the_report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analysis import Report
     from sweeps.driving import Outcome
 
 app = typer.Typer(
@@ -48,7 +48,6 @@ _Set = Annotated[
     ),
 ]
 _Sweep = Annotated[str, typer.Argument(help="A preset's name, or a sweep file.")]
-_Folder = Annotated[str, typer.Argument(metavar="DIR", help="A run folder.")]
 
 
 class ExecutorChoice(StrEnum):
@@ -112,25 +111,11 @@ def _conclude(drive: Callable[[], Outcome], console: Console) -> None:
     if outcome.progress.is_interrupted:
         raise typer.Exit(INTERRUPTED)
     with console.status("writing the report"):
-        written = _write_report(outcome.folder)
+        written = write_the_report(outcome.folder)
     print(f"\n{written.tables[0].to_markdown()}\n")
     print(f"Report: {written.html}")
     if outcome.progress.n_trials_failed:
         raise typer.Exit(RUNS_FAILED)
-
-
-def _write_report(folder: str) -> Report:
-    from analysis import UnreadableRunFolder, write_report
-
-    try:
-        return write_report(folder)
-    except UnreadableRunFolder as error:
-        raise InvalidInput(str(error)) from error
-    except OSError as error:
-        raise InvalidInput(
-            f"'{folder}' must be a folder that can be written ({reason(error)}); "
-            f"`rso-sweep report {folder}` writes the report once it is"
-        ) from error
 
 
 @app.command(epilog="Example:  rso-sweep run quickstart --out runs/first --set budget.cycles=5")
@@ -206,7 +191,7 @@ def run(
 
 @app.command(epilog="Example:  rso-sweep resume runs/quickstart")
 def resume(
-    folder: _Folder,
+    folder: Folder,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -278,31 +263,12 @@ def train(
         raise typer.Exit(RUNS_FAILED) from error
 
 
-@app.command(epilog="Example:  rso-sweep report runs/quickstart")
-def report(folder: _Folder) -> None:
-    """Write the comparison tables, charts and report.html of a run folder."""
-    written = _write_report(folder)
-    for table in written.tables:
-        print(f"{table.to_markdown()}\n")
-    print(f"Report: {written.html}")
-
-
-@app.command(epilog="Example:  rso-sweep status runs/quickstart")
-def status(folder: _Folder) -> None:
-    """Say how far a sweep is, running or ended."""
-    from analysis import UnreadableRunFolder
-    from sweeps.status_command import status_lines
-
-    try:
-        lines = status_lines(folder)
-    except UnreadableRunFolder as error:
-        raise InvalidInput(str(error)) from error
-    print("\n".join(lines))
+add_commands(app)
 
 
 @app.command(epilog="Example:  rso-sweep dashboard runs/quickstart --port 8081")
 def dashboard(
-    folder: _Folder,
+    folder: Folder,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="To listen on; 0 for any that is free.")
     ] = 8080,

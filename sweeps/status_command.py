@@ -13,8 +13,8 @@ from analysis import SweepMetadata, UnreadableRunFolder, load
 from analysis.comparisons import is_not_begun
 from analysis.dominance import judged_trials
 from analysis.findings import stop_reason
-from analysis.objectives import Objective
 from analysis.formats import format_metric
+from analysis.objectives import Objective
 from analysis.wording import metric_label
 from sweeps.durations import duration
 from sweeps.storage.holder import read_holder
