@@ -14,23 +14,28 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from analysis.any_table import comparison_table
     from analysis.attempts import interruptions
     from analysis.budgets import Budget, runs_within
     from analysis.comparing import compare
     from analysis.comparisons import best_configurations, cost, failures
     from analysis.effects import effect_of
+    from analysis.every_trial import every_trial_table
     from analysis.frames import Frames, load
     from analysis.head_to_head import (
         optimizers_at_equal_budget,
         optimizers_by_architecture_and_batch_size,
         optimizers_to_target,
     )
+    from analysis.importances import importance, importance_table
     from analysis.objectives import Objective
     from analysis.pareto import pareto_set
     from analysis.pareto_charts import pareto_chart
     from analysis.pareto_tables import pareto_table
+    from analysis.published import published_figures, published_table
     from analysis.report import Report, write_report
     from analysis.run_folder import SweepMetadata, UnreadableRunFolder
+    from analysis.standard_tables import standard_tables
     from analysis.statistics import Estimate, estimate
     from analysis.tables import Table
     from analysis.targets import needed_for
@@ -46,10 +51,14 @@ __all__ = [
     "UnreadableRunFolder",
     "best_configurations",
     "compare",
+    "comparison_table",
     "cost",
     "effect_of",
     "estimate",
+    "every_trial_table",
     "failures",
+    "importance",
+    "importance_table",
     "interruptions",
     "load",
     "needed_for",
@@ -59,7 +68,10 @@ __all__ = [
     "pareto_chart",
     "pareto_set",
     "pareto_table",
+    "published_figures",
+    "published_table",
     "runs_within",
+    "standard_tables",
     "write_report",
 ]
 
@@ -74,10 +86,14 @@ _MODULES = {
     "UnreadableRunFolder": "analysis.run_folder",
     "best_configurations": "analysis.comparisons",
     "compare": "analysis.comparing",
+    "comparison_table": "analysis.any_table",
     "cost": "analysis.comparisons",
     "effect_of": "analysis.effects",
     "estimate": "analysis.statistics",
+    "every_trial_table": "analysis.every_trial",
     "failures": "analysis.comparisons",
+    "importance": "analysis.importances",
+    "importance_table": "analysis.importances",
     "interruptions": "analysis.attempts",
     "load": "analysis.frames",
     "needed_for": "analysis.targets",
@@ -87,7 +103,10 @@ _MODULES = {
     "pareto_chart": "analysis.pareto_charts",
     "pareto_set": "analysis.pareto",
     "pareto_table": "analysis.pareto_tables",
+    "published_figures": "analysis.published",
+    "published_table": "analysis.published",
     "runs_within": "analysis.budgets",
+    "standard_tables": "analysis.standard_tables",
     "write_report": "analysis.report",
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from analysis.budgets import Budget
 from analysis.charts import standard_charts
 from analysis.drawings import Drawing
+from analysis.every_trial import every_trial_table
 from analysis.frames import load
 from analysis.page import render_page
 from analysis.places import Place, place_at
@@ -36,7 +37,7 @@ class Report:
     paths: tuple[Path | str, ...]
     """Every file, the page first."""
     tables: tuple[Table, ...]
-    """The tables, the main comparison first."""
+    """The tables, the main comparison first, that of every trial last."""
 
 
 def write_report(
@@ -63,7 +64,7 @@ def write_report(
     """
     frames = load(folder)
     place = place_at(folder, "report") if out is None else place_at(out)
-    tables = standard_tables(frames, budgets, target)
+    tables = (*standard_tables(frames, budgets, target), every_trial_table(frames))
     drawings = [Drawing.of(chart) for chart in standard_charts(frames)]
     contents: dict[str, bytes] = {_PAGE: render_page(frames, tables, drawings).encode()}
     for table in tables:

@@ -16,7 +16,9 @@ from analysis.comparison_tables import (
 from analysis.cost_tables import cost_table, failures_table, interruptions_table
 from analysis.effect_tables import effect_tables
 from analysis.frames import Frames
+from analysis.importances import importance_table
 from analysis.pareto_tables import pareto_table
+from analysis.published import published_table
 from analysis.tables import Column, Table
 
 
@@ -42,8 +44,10 @@ def standard_tables(
         settings_table(frames),
         equal_budget_table(frames, budgets, cycles),
         target_table(frames, target, cycles),
+        published_table(frames),
         best_table(frames),
         *effect_tables(frames),
+        importance_table(frames),
         None if several or pareto.frame.empty else pareto,
         cost_table(frames),
         failures_table(frames),

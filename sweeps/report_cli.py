@@ -90,7 +90,8 @@ def report(
     Without --at and --target the budgets and the target are those that all optimisers can meet.
     """
     written = write_the_report(folder, [_budget(text) for text in at or ()], target)
-    for each in written.tables:
+    # that of every trial, the last one, is for the page
+    for each in written.tables[:-1]:
         print(f"{each.to_markdown(most_rows=MOST_PRINTED)}\n")
     print(f"Report: {written.html}")
 

@@ -1,0 +1,1 @@
+"""What others have published, as they state it; the comment of each file says where it is from."""
