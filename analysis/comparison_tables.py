@@ -86,22 +86,25 @@ def equal_budget_table(
         return None
     names = [n for n in comparisons.optimizers(frames.runs) if f"{n}_used" in frame]
     labels = [optimizer_label(name) for name in names]
-    columns = [NETWORK, Column("At most", "budget", ("budget", "amount"))]
-    for name, label in zip(names, labels, strict=True):
-        columns += [
-            _estimate(f"{label} test %", f"{name}_test_accuracy"),
-            Column("used", "budget", ("budget", f"{name}_used")),
-        ]
     return Table(
         name="optimizers_at_equal_budget",
         title=f"{labels[0]} against {listed(labels[1:])} at equal budgets",
         caption="Each optimiser with the setting, of any batch size, that had the best mean "
         f"{metric_label(frames.sweeps[0].metric)} within the budget; records are made after whole "
-        "cycles, so a run stands at its last one within the budget, and what it used on average "
-        f"stands beside it. {'' if budgets else _COMMON}Images are forward passes. An update of a "
+        f"cycles, so a run stands at its last one within the budget. Used: by {listed(labels)} on "
+        f"average. {'' if budgets else _COMMON}Images are forward passes. An update of a "
         f"weight is a visit to it for RSO and a batch for a gradient method. {INTERVAL} {MARKS}",
         frame=frame,
-        columns=(*columns, *_difference_columns(labels)[:2]),
+        columns=(
+            NETWORK,
+            Column("At most", "budget", ("budget", "amount")),
+            *(
+                _estimate(f"{label} test %", f"{name}_test_accuracy")
+                for name, label in zip(names, labels, strict=True)
+            ),
+            *_difference_columns(labels)[:2],
+            Column("Used", "used", ("budget", *(f"{name}_used" for name in names))),
+        ),
     )
 
 

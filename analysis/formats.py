@@ -135,6 +135,13 @@ def format_budget(kind: str, amount: float) -> str:
     return f"{number} {noun.replace(noun.split()[0], noun.split()[0] + 's', 1)}"
 
 
+def format_used(kind: str, *amounts: float) -> str:
+    """What several used of a kind of budget, without its name: `12.1 million / 30,000`."""
+    if kind == "seconds":
+        return " / ".join(format_seconds(amount) for amount in amounts)
+    return " / ".join(format_count(amount) for amount in amounts)
+
+
 def format_p_value(p_value: float) -> str:
     """`0.032`, `<0.001`; two digits."""
     if pd.isna(p_value):

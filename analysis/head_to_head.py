@@ -66,7 +66,8 @@ def optimizers_at_equal_budget(
         results within the budget.
     """
     cycles = cumulative_cycles(frames) if cycles is None else cycles
-    held = []
+    rows = ["sweep", "architecture", "budget", "amount"]
+    held, order = [], []
     for part, own, chosen in _by_network(frames, cycles):
         groups = [list(each.index) for _, each in chosen.groupby("optimizer")]
         for wanted in budgets if len(groups) > 1 else ():
@@ -75,21 +76,14 @@ def optimizers_at_equal_budget(
                 used = used_within(own, budget).reindex(part.runs.index)
                 runs = runs_within(part, budget, own)
                 held.append(runs.assign(budget=budget.kind, amount=budget.amount, used=used))
-    rows = ["sweep", "architecture", "budget", "amount"]
+                order.append(held[-1][rows].head(1))
     if not held:
         return pd.DataFrame(columns=rows)
     runs = pd.concat(held, ignore_index=True)
-    used = runs.pop("used")
-    table = _side_by_side(runs, rows, _direction(frames), used)
+    table = _side_by_side(runs.drop(columns="used"), rows, _direction(frames), runs["used"])
+    table = pd.concat(order).drop_duplicates().merge(table, on=rows)
     figures = [f"{name}_test_accuracy_mean" for name in comparisons.optimizers(runs)]
-    order = {kind: place for place, kind in enumerate(BUDGET_KINDS)}
-    table = table[table[figures].notna().sum(axis="columns") > 1]
-    networks = table[["sweep", "architecture"]].drop_duplicates()
-    ranks = networks.assign(rank=range(len(networks)))
-    ordered = table.merge(ranks, on=["sweep", "architecture"])
-    ordered = ordered.assign(place=ordered["budget"].map(order))
-    ordered = ordered.sort_values(["rank", "place"], kind="stable", ignore_index=True)
-    return ordered.drop(columns=["rank", "place"])
+    return table[table[figures].notna().sum(axis="columns") > 1].reset_index(drop=True)
 
 
 def optimizers_to_target(

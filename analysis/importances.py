@@ -89,11 +89,11 @@ def importance_table(frames: Frames) -> Table | None:
     if frame.empty:
         return None
     frame = frame.assign(
-        among=frame["optimizer"].map(optimizer_label, na_action="ignore").fillna("all"),
+        among=frame["optimizer"].map(optimizer_label, na_action="ignore").astype("string"),
         dimension_label=frame["dimension"].map(dimension_label),
         fanova_percent=(100 * frame["fanova"]).round(1),
         ped_anova_percent=(100 * frame["ped_anova"]).round(1),
-    )
+    ).fillna({"among": "all"})
     several = (Column("Sweep", "text", ("sweep",)),) if frame["sweep"].nunique() > 1 else ()
     return Table(
         name="importance",

@@ -36,10 +36,11 @@ Kind = Literal[
     "share",
     "percent",
     "budget",
+    "used",
     "reached",
     "seeds",
 ]
-_TEXTS: tuple[Kind, ...] = ("text", "optimizer", "setting", "budget")
+_TEXTS: tuple[Kind, ...] = ("text", "optimizer", "setting", "budget", "used")
 """Kinds that stand at the left of their column and are sorted as words."""
 
 
@@ -59,7 +60,7 @@ class Column:
       `91.5 [90.9, 91.8]` where the interval is lopsided; figure: the same of any other number;
     - difference: a share and its interval's ends, as `−1.6 [−5.1, +1.9]` points;
     - p_value, share (whole per cent: `93 %`), percent (up to 6 digits, without the sign), budget (a
-      kind of budget and its amount: `3 cycles`);
+      kind of budget and its amount: `3 cycles`), used (a kind of budget and amounts: `3 / 2`);
     - reached: two numbers, as `2 of 3`; seeds: numbers, shown once where they are the same.
     """
     fields: tuple[str, ...]
@@ -229,6 +230,7 @@ _FORMATS: dict[str, Callable[[list[Any]], str]] = {
     "percent": lambda values: format_number(100 * values[0]),
     "share": lambda values: formats.format_share(values[0]),
     "budget": lambda values: formats.format_budget(*values),
+    "used": lambda values: formats.format_used(*values),
     "reached": lambda values: f"{values[0]:,} of {values[1]:,}",
     "seeds": _format_seeds,
 }
