@@ -82,7 +82,7 @@ def runs_within(
     stood = runs.assign(
         **{name: figures[name].astype("float64") for name in METRICS},
         **{name: figures[name].fillna(0).astype(runs[name].dtype) for name in (*COSTS, "n_cycles")},
-        state=runs["state"].mask(is_used_up.astype(bool), "finished"),
+        state=runs["state"].mask(is_used_up.fillna(False).astype(bool), "finished"),
     )
     for sweep in frames.sweeps:
         here = runs["sweep"] == sweep.name

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Columns = Mapping[str, tuple[str, str]]
 
@@ -14,6 +18,14 @@ _RUN_IDENTITY: Columns = {
     **_IDENTITY,
     "run": ("string", "the run's name, unique within its sweep"),
     "seed": ("Int64", "the seed of its generators"),
+}
+DATA: Columns = {
+    "dataset": ("string", "the data set's name; missing where the sweep file does not say"),
+    "data": (
+        "string",
+        "the data as the sweep file asks for it, split and all, as JSON: runs of two sweeps had "
+        "the same data where it is the same text; missing where the file does not say",
+    ),
 }
 CONFIGURATION: Columns = {
     "architecture": ("string", "the network"),
@@ -45,6 +57,7 @@ COLUMNS: Mapping[str, Columns] = {
             "failed if a run failed, else pruned if one was pruned, else running if one has not "
             "ended, else finished",
         ),
+        **DATA,
         **CONFIGURATION,
         "n_parameters": ("Int64", "trainable parameters of the network"),
         "n_runs": ("Int64", "runs in any state"),
@@ -70,7 +83,9 @@ COLUMNS: Mapping[str, Columns] = {
             "attempts that it took, 1 if it was never cut short; missing until it has ended and "
             "in folders of old",
         ),
+        **DATA,
         **CONFIGURATION,
+        "configuration": ("Int64", "a number for each distinct configuration, options and all"),
         "n_parameters": ("Int64", "trainable parameters of the network"),
         "n_training_images": ("Int64", "images that it trained on"),
         "n_cycles": ("Int64", "cycles that it did"),
@@ -128,3 +143,35 @@ COLUMNS: Mapping[str, Columns] = {
         "stop_reason": ("string", "why it had begun no further trial, by the sweep's `stop`"),
     },
 }
+
+OPTION_DTYPES = ("boolean", "Int64", "float64", "string")
+"""What a column of options may be."""
+
+
+def check_frame(frame: pd.DataFrame, name: str) -> None:
+    """Checks that a frame is what `COLUMNS` says of the frame of that name.
+
+    Its documented columns are there, in any order, each with its dtype. What else a runs or trials
+    frame has are options, and of a dtype that options have; other frames may have more columns.
+
+    Raises:
+        ValueError: it is not; the message is one line.
+    """
+    if name not in COLUMNS:
+        raise ValueError(f"a frame must be one of {', '.join(COLUMNS)}, got {name!r}")
+    dtypes = {column: str(dtype) for column, dtype in frame.dtypes.items()}
+    for column, (expected, _) in COLUMNS[name].items():
+        if column not in dtypes:
+            raise ValueError(f"the {name} must have a column {column!r} ({expected})")
+        if dtypes[column] != expected:
+            raise ValueError(
+                f"the column {column!r} of the {name} must be {expected}, got {dtypes[column]}"
+            )
+    if name not in ("runs", "trials"):
+        return
+    for option, dtype in dtypes.items():
+        if option not in COLUMNS[name] and dtype not in OPTION_DTYPES:
+            raise ValueError(
+                f"the option {option!r} of the {name} must be one of {', '.join(OPTION_DTYPES)}, "
+                f"got {dtype}"
+            )

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.frames import option_columns
+from analysis.frames import configuration_numbers, option_columns
 from analysis.objectives import Direction
 
 METRICS = ("validation_accuracy", "test_accuracy")
@@ -39,25 +39,22 @@ def is_balanced(runs: pd.DataFrame, dimension: str) -> bool:
 
     Only then is a difference between the rows of `effect_of` the effect of that dimension alone.
     """
-    rest = [name for name in varied(runs) if name != dimension]
+    keys, rest = ["sweep", "optimizer"], [n for n in varied(runs) if n != dimension]
     done = finished(runs).dropna(subset=[dimension])
-    for _, part in done.groupby(["sweep", "optimizer"]):
-        settings = {
-            value: frozenset(own[rest].astype("string").fillna("").itertuples(index=False))
-            for value, own in part.groupby(dimension)
-        }
-        if len(set(settings.values())) > 1:
-            return False
-    return True
+    codes = np.column_stack([pd.factorize(done[name])[0] for name in (*keys, *rest)])
+    setting = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
+    pairs = done[[*keys, dimension]].assign(setting=setting).drop_duplicates().groupby(keys)
+    # the sets are the same if every value was run with every setting that any was run with
+    return bool((pairs.size() == pairs[dimension].nunique() * pairs["setting"].nunique()).all())
 
 
 def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     """One row for each distinct configuration with a finished run, over its seeds.
 
     Returns:
-        `sweep`, `architecture`, `batch_size`, `optimizer`, `cycles`, every option, `n_parameters`,
-        `trial` (the first with that configuration), `n_seeds`, `n_seeds_compared` (those that it
-        needs to count beside others), and `_mean` and `_std` of `objective`,
+        `configuration`, `sweep`, `architecture`, `batch_size`, `optimizer`, `cycles`, every option,
+        `n_parameters`, `trial` (the first with that configuration), `n_seeds`, `n_seeds_compared`
+        (those that it needs to count beside others), and `_mean` and `_std` of `objective`,
         `validation_accuracy` and `test_accuracy`.
     """
     keys = [*_CONFIGURATION, *option_columns(runs)]
@@ -65,13 +62,14 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     groups = done.groupby("configuration")
     table = groups.head(1).set_index("configuration")[[*keys, "n_parameters", "trial"]]
     table["n_seeds"] = groups["seed"].nunique().astype("Int64")
-    table["n_seeds_compared"] = _compared(table["n_seeds"], groups["most_compared"].min())
+    most = groups["most_compared"].min().reindex(table.index)
+    table["n_seeds_compared"] = _compared(table["n_seeds"], most)
     for metric in ("objective", *METRICS):
         by_seed = _complete(done, metric).groupby(["configuration", "seed"])[metric].mean()
         over_seeds = by_seed.groupby("configuration")
         table[f"{metric}_mean"] = over_seeds.mean()
         table[f"{metric}_std"] = over_seeds.std()
-    return table.reset_index(drop=True)
+    return table.reset_index()
 
 
 def best_configurations(
@@ -147,29 +145,18 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
     And with `most_compared`: the seeds with which its trial is as good as complete, those that
     the sweep asks for less those that failed or were pruned; missing where it does not say.
     """
-    done = runs[runs["state"] == "finished"].sort_values(["sweep", "trial", "seed"])
+    numbered = runs.assign(configuration=_configuration(runs))
+    done = numbered[runs["state"] == "finished"].sort_values(["sweep", "trial", "seed"])
     nothing_asked = pd.Series(pd.NA, done.index, dtype="Int64")
     lost = runs["state"].isin(["failed", "pruned"]).groupby([runs["sweep"], runs["trial"]])
     return done.assign(
-        configuration=configuration_numbers(done),
-        most_compared=done.get("n_seeds_asked", nothing_asked) - lost.transform("sum"),
+        most_compared=done.get("n_seeds_asked", nothing_asked) - lost.transform("sum")
     )
 
 
-def configuration_numbers(runs: pd.DataFrame) -> pd.Series:
-    """A number for each distinct configuration, from 0 in the order of the rows."""
-    keys = [*_CONFIGURATION, *option_columns(runs)]
-    codes = np.column_stack([pd.factorize(runs[key])[0] for key in keys])
-    numbers = pd.factorize(pd.Series(list(map(bytes, np.ascontiguousarray(codes)))))[0]
-    return pd.Series(numbers, runs.index)
-
-
-def is_of(runs: pd.DataFrame, configurations: pd.DataFrame) -> pd.Series:
-    """Which runs, in whatever state, are of the given configurations (rows of `configurations`)."""
-    keys = [*_CONFIGURATION, *option_columns(runs)]
-    numbers = configuration_numbers(pd.concat([configurations[keys], runs[keys]])).to_numpy()
-    known, own = np.split(numbers, [len(configurations)])
-    return pd.Series(np.isin(own, known), runs.index)
+def is_of(runs: pd.DataFrame, chosen: pd.DataFrame) -> pd.Series:
+    """Which runs, in whatever state, are of some configurations (rows of `configurations`)."""
+    return _configuration(runs).isin(chosen["configuration"])
 
 
 def optimizers(runs: pd.DataFrame) -> list[str]:
@@ -189,11 +176,16 @@ def architectures(runs: pd.DataFrame) -> list[str]:
     return sorted(sizes, key=lambda name: (sizes[name], name))
 
 
+def _configuration(runs: pd.DataFrame) -> pd.Series:
+    return runs["configuration"] if "configuration" in runs else configuration_numbers(runs)
+
+
 def _is_varied(values: npt.NDArray[np.int64], groups: npt.NDArray[np.int64]) -> bool:
     """Whether a group has two different values; -1 is neither a value nor a group."""
     known = (values >= 0) & (groups >= 0)
-    distinct = np.unique(np.column_stack([groups[known], values[known]]), axis=0)
-    return len(distinct) > len(np.unique(distinct[:, 0]))
+    size = int(values.max(initial=0)) + 1
+    distinct = np.unique(groups[known] * size + values[known])
+    return distinct.size > np.unique(distinct // size).size
 
 
 def _complete(done: pd.DataFrame, metric: str) -> pd.DataFrame:

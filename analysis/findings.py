@@ -88,7 +88,7 @@ def stop_reason(frames: Frames) -> str | None:
     return None if pd.isna(reason) else str(reason)
 
 
-def findings(frames: Frames, tables: Sequence[Table] | None = None) -> list[str]:
+def findings(frames: Frames, tables: Sequence[Table] = ()) -> list[str]:
     """The main results, in the order of the tables; none where no run has finished.
 
     Args:
@@ -98,8 +98,7 @@ def findings(frames: Frames, tables: Sequence[Table] | None = None) -> list[str]
     runs, sweep = frames.runs, frames.sweeps[0]
     if not (runs["state"] == "finished").any():
         return []
-    known = standard_tables(frames) if tables is None else tables
-    found = {table.name: table.frame for table in known}
+    found = {table.name: table.frame for table in tables or standard_tables(frames)}
     names = comparisons.optimizers(runs)
     return [
         *pareto_sentences(frames),

@@ -6,23 +6,24 @@ the rest `float64` (missing: NaN). Accuracies are shares of 1, losses nats.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.compute as pc  # type: ignore[import-untyped, unused-ignore]
 
-from analysis.columns import COLUMNS, CONFIGURATION, COSTS, METRICS
+from analysis.columns import COLUMNS, CONFIGURATION, COSTS, DATA, METRICS
+from analysis.cycle_frames import cycle_frames
+from analysis.datasets import canonical_data, dataset_name
 from analysis.dominance import judged_trials
-from analysis.run_folder import (
-    Row,
-    RunFolder,
-    SweepMetadata,
-    UnreadableRunFolder,
-    read_run_folder,
-)
+from analysis.record_lines import Row
+from analysis.run_folder import RunFolder, SweepMetadata, read_run_folder
+from analysis.typed_columns import frame_of
 from analysis.wording import command_text
 
 
@@ -53,13 +54,13 @@ def load(*folders: Path | str) -> Frames:
             is damaged.
     """
     parts = _distinctly_named([read_run_folder(folder) for folder in folders])
-    cycles = _cycles(parts)
+    cycles, layers = cycle_frames([(part.metadata.name, part.cycles) for part in parts])
     runs = _runs(parts, cycles)
     return Frames(
         trials=_trials(parts, runs),
         runs=runs,
         cycles=cycles,
-        layers=_layers(parts),
+        layers=layers,
         attempts=_attempts(parts),
         drivers=_drivers(parts),
         sweeps=tuple(part.metadata for part in parts),
@@ -68,49 +69,32 @@ def load(*folders: Path | str) -> Frames:
 
 def option_columns(runs: pd.DataFrame) -> list[str]:
     """The columns of a runs or trials frame that hold options: all that `COLUMNS` does not name."""
-    known = COLUMNS["runs"].keys() | COLUMNS["trials"].keys()
-    return [name for name in runs.columns if name not in known]
+    return [name for name in runs.columns if name not in _KNOWN]
+
+
+def configuration_numbers(runs: pd.DataFrame) -> pd.Series:
+    """A number for each distinct configuration of a runs frame, from 0 in the order of its rows.
+
+    A configuration is all that `CONFIGURATION` and the options say, within a sweep.
+    """
+    keys = ["sweep", *CONFIGURATION, *option_columns(runs)]
+    codes = np.column_stack([pd.factorize(runs[key])[0] for key in keys])
+    texts = [row.tobytes() for row in codes]
+    return pd.Series(pd.factorize(pd.Series(texts, dtype=object))[0], runs.index, dtype="Int64")
 
 
 def _distinctly_named(parts: list[RunFolder]) -> list[RunFolder]:
-    counts: Counter[str] = Counter()
-    named = []
+    named: list[RunFolder] = []
+    taken: set[str] = set()
     for part in parts:
-        name = part.metadata.name
-        counts[name] += 1
-        if counts[name] > 1:
-            name = f"{name} ({counts[name]})"
+        own = name = part.metadata.name
+        for number in itertools.count(2):
+            if name not in taken:
+                break
+            name = f"{own} ({number})"
+        taken.add(name)
         named.append(replace(part, metadata=replace(part.metadata, name=name)))
     return named
-
-
-def _cycles(parts: list[RunFolder]) -> pd.DataFrame:
-    rows = [{**row, "sweep": part.metadata.name} for part in parts for row in part.cycle_rows]
-    cycles = _frame(rows, "cycles").sort_values(["sweep", "trial", "seed", "run", "cycle"])
-    by_run = cycles.groupby(["sweep", "run"], sort=False)
-    cycles["cumulative_images_passed"] = by_run["n_images_passed"].cumsum()
-    cycles["cumulative_training_s"] = by_run["training_s"].cumsum()
-    return cycles.reset_index(drop=True)
-
-
-def _layers(parts: list[RunFolder]) -> pd.DataFrame:
-    rows = [
-        {
-            **{name: row.get(name) for name in ("trial", "run", "seed", "cycle")},
-            **{name: layer.get(name) for name in ("n_visited", "n_accepted", "sigma")},
-            "sweep": part.metadata.name,
-            "layer": layer.get("name"),
-            "layer_index": index,
-        }
-        for part in parts
-        for row in part.cycle_rows
-        for index, layer in enumerate(row.get("layers") or ())
-    ]
-    layers = _frame(rows, "layers")
-    visited = layers["n_visited"].astype("float64")
-    layers["accepted_share"] = layers["n_accepted"].astype("float64") / visited.where(visited > 0)
-    order = ["sweep", "trial", "seed", "run", "cycle", "layer_index"]
-    return layers.sort_values(order).reset_index(drop=True)
 
 
 def _attempts(parts: list[RunFolder]) -> pd.DataFrame:
@@ -119,7 +103,7 @@ def _attempts(parts: list[RunFolder]) -> pd.DataFrame:
         for part in parts
         for row in part.attempt_rows
     ]
-    attempts = _frame(rows, "attempts")
+    attempts = frame_of(rows, "attempts")
     order = ["sweep", "trial", "seed", "run", "attempt"]
     return attempts.sort_values(order).reset_index(drop=True)
 
@@ -132,13 +116,13 @@ def _drivers(parts: list[RunFolder]) -> pd.DataFrame:
     rows = [{**row, "sweep": part.metadata.name} for part in parts for row in part.driver_rows]
     for row in rows:
         row["command"] = command_text(row.get("command"))
-    return _frame(rows, "drivers")
+    return frame_of(rows, "drivers")
 
 
 def _runs(parts: list[RunFolder], cycles: pd.DataFrame) -> pd.DataFrame:
     rows = [row for part in parts for row in _run_rows(part)]
     options = _option_frame([row.pop("options") for row in rows])
-    runs = _frame(rows, "runs")
+    runs = frame_of(rows, "runs")
     by_run = cycles.groupby(["sweep", "run"])
     totals = by_run[list(COSTS)].sum().join(by_run.size().rename("n_cycles"))
     # `tail` and not `last`, which would reach back past a missing figure to an older one
@@ -155,40 +139,48 @@ def _runs(parts: list[RunFolder], cycles: pd.DataFrame) -> pd.DataFrame:
         begun = here & (runs["n_cycles"] > 0)
         runs.loc[begun, "objective"] = runs.loc[begun, sweep.metric].astype("float64")
     runs = pd.concat([runs, options], axis="columns")
-    return runs.sort_values(["sweep", "trial", "seed", "run"]).reset_index(drop=True)
+    runs = runs.sort_values(["sweep", "trial", "seed", "run"]).reset_index(drop=True)
+    return runs.assign(configuration=configuration_numbers(runs))
 
 
 def _run_rows(part: RunFolder) -> list[Row]:
     """The rows of the ended runs, and one for each run that has cycles and has not ended."""
-    ended = [{**row, "sweep": part.metadata.name} for row in part.run_rows]
-    names = {row["run"] for row in ended}
+    specification = part.metadata.specification
+    of_the_sweep = {
+        "sweep": part.metadata.name,
+        "dataset": dataset_name(specification),
+        "data": canonical_data(specification),
+    }
     configuration = {
         row["trial"]: {name: row.get(name) for name in _OF_A_TRIAL} for row in part.run_rows
     }
-    running = {
-        row["run"]: {
-            **configuration.get(row["trial"], {}),
-            **{name: row.get(name) for name in ("trial", "run", "seed")},
-            "sweep": part.metadata.name,
-            "state": "running",
-        }
-        for row in part.cycle_rows
-        if row["run"] not in names
-    }
-    rows = [*ended, *running.values()]
-    for row in rows:
-        row["options"] = _options(row.get("options"))
-    return rows
+    running = (
+        {**configuration.get(row["trial"], {}), **row, "state": "running"} for row in _running(part)
+    )
+    return [
+        {**row, **of_the_sweep, "options": _options(row.get("options"))}
+        for row in (*part.run_rows, *running)
+    ]
 
 
+def _running(part: RunFolder) -> list[Row]:
+    """`trial`, `run` and `seed` of the runs that have cycles and have not ended."""
+    ended = {row["run"] for row in part.run_rows}
+    names = [name for name in pc.unique(part.cycles["run"]).to_pylist() if name not in ended]
+    own = part.cycles.select(["trial", "run", "seed"]).filter(
+        pc.is_in(part.cycles["run"], pa.array(names, pa.string()))
+    )
+    return list({row["run"]: row for row in own.to_pylist()}.values())
+
+
+_KNOWN = COLUMNS["runs"].keys() | COLUMNS["trials"].keys()
 _OF_A_TRIAL = (*CONFIGURATION, "options", "n_parameters", "n_training_images")
 
 
 def _options(options: object) -> Row:
     """Options by the name of their column; one that would hide another column is renamed."""
-    known = COLUMNS["runs"].keys() | COLUMNS["trials"].keys()
     return {
-        f"options.{name}" if name in known else str(name): value
+        f"options.{name}" if name in _KNOWN else str(name): value
         for name, value in (options.items() if isinstance(options, dict) else ())
     }
 
@@ -199,14 +191,17 @@ def _option_frame(rows: list[Row]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
 
 
-def _option_column(values: list[object]) -> pd.Series:
+def _option_column(values: list[Any]) -> pd.Series:
     kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return pd.Series(values, dtype="boolean")
-    if kinds == {int}:
-        return pd.Series(values, dtype="Int64")
-    if kinds and kinds <= {int, float}:
-        return pd.Series(values, dtype="float64")
+    try:
+        if kinds == {bool}:
+            return pd.Series(values, dtype="boolean")
+        if kinds == {int}:
+            return pd.Series(values, dtype="Int64")
+        if kinds and kinds <= {int, float}:
+            return pd.Series(values, dtype="float64")
+    except (TypeError, OverflowError):  # too large a number
+        pass
     return pd.Series([None if v is None else _text(v) for v in values], dtype="string")
 
 
@@ -216,11 +211,11 @@ def _text(value: object) -> str:
 
 def _trials(parts: list[RunFolder], runs: pd.DataFrame) -> pd.DataFrame:
     identity = ["sweep", "trial"]
-    configuration = [*CONFIGURATION, "n_parameters", *option_columns(runs)]
+    configuration = [*DATA, *CONFIGURATION, "n_parameters", *option_columns(runs)]
     by_trial = runs.groupby(identity)
     finished = runs[runs["state"] == "finished"].groupby(identity)
     trials = by_trial[configuration].first()
-    trials.insert(0, "state", by_trial["state"].agg(_trial_state).astype("string"))
+    trials.insert(0, "state", _trial_states(runs).reindex(trials.index))
     n_runs, n_seeds = by_trial.size(), finished.size()
     statistics: dict[str, pd.Series] = {
         "n_runs": n_runs.astype("Int64"),
@@ -241,30 +236,8 @@ def _trials(parts: list[RunFolder], runs: pd.DataFrame) -> pd.DataFrame:
     return trials[[*COLUMNS["trials"], *option_columns(runs)]]
 
 
-def _trial_state(states: pd.Series) -> str:
-    present = set(states)
-    return next(s for s in ("failed", "pruned", "running", "finished") if s in present)
-
-
-def _frame(rows: Iterable[Row], name: str) -> pd.DataFrame:
-    """Rows as a frame with the documented columns; what a row lacks is missing."""
-    rows = list(rows)
-    return pd.DataFrame(
-        {
-            column: _column([row.get(column) for row in rows], dtype, f"'{column}' of the {name}")
-            for column, (dtype, _) in COLUMNS[name].items()
-        }
-    )
-
-
-def _column(values: list[object], dtype: str, place: str) -> pd.Series:
-    try:
-        if dtype.startswith("datetime"):
-            moments = pd.to_datetime(pd.Series(values, dtype="object"), utc=True, format="ISO8601")
-            return moments.dt.as_unit("us")
-        return pd.Series(values, dtype=dtype)
-    except (TypeError, ValueError, OverflowError) as error:
-        kind = {"string": "text", "Int64": "whole numbers", "float64": "numbers"}.get(
-            dtype, "times"
-        )
-        raise UnreadableRunFolder(f"{place} must be {kind} in every row of the records") from error
+def _trial_states(runs: pd.DataFrame) -> pd.Series:
+    """Of each trial the first of these that one of its runs has."""
+    ranks = {state: rank for rank, state in enumerate(("failed", "pruned", "running", "finished"))}
+    first = runs["state"].map(ranks).groupby([runs["sweep"], runs["trial"]]).min()
+    return first.map({rank: state for state, rank in ranks.items()}).astype("string")

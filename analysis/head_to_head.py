@@ -19,7 +19,7 @@ from analysis.budgets import (
 )
 from analysis.comparing import compare
 from analysis.comparisons import METRICS
-from analysis.frames import Frames
+from analysis.frames import Frames, configuration_numbers
 from analysis.objectives import Direction
 from analysis.targets import common_target, median_needed, needed_for
 
@@ -80,7 +80,10 @@ def optimizers_at_equal_budget(
     if not held:
         return pd.DataFrame(columns=rows)
     runs = pd.concat(held, ignore_index=True)
-    table = _side_by_side(runs.drop(columns="used"), rows, _direction(frames), runs["used"])
+    # the same configuration at two budgets is two
+    alone = runs.drop(columns=["used", "configuration"])
+    alone = alone.assign(configuration=configuration_numbers(alone))
+    table = _side_by_side(alone, rows, _direction(frames), runs["used"])
     table = pd.concat(order).drop_duplicates().merge(table, on=rows)
     figures = [f"{name}_test_accuracy_mean" for name in comparisons.optimizers(runs)]
     return table[table[figures].notna().sum(axis="columns") > 1].reset_index(drop=True)

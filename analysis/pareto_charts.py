@@ -1,8 +1,8 @@
-"""The chart of the Pareto set: every trial, and the front beyond which no trial got."""
+"""The charts of the Pareto set: every trial, and the front beyond which no trial got."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import altair as alt
@@ -10,32 +10,53 @@ import numpy as np
 import pandas as pd
 
 from analysis import comparisons
+from analysis.chart_axes import Axis, metric_axis
 from analysis.chart_parts import (
-    LOG_FROM,
+    ALONE_HEIGHT,
+    ALONE_WIDTH,
+    FAINT,
     PANEL_HEIGHT,
     PANEL_WIDTH,
-    log_ticks,
+    Records,
+    n_columns,
+    optimizer_colour,
+    packed,
     printable,
     records,
+    shown_optimizer,
+    spread_out,
     styled,
 )
-from analysis.dominance import non_dominated
+from analysis.dominance import judged_trials, non_dominated
+from analysis.drawings import NamedChart
 from analysis.frames import Frames
 from analysis.objectives import COST_METRICS, Objective
 from analysis.pareto import compared_objectives, described_trials
-from analysis.wording import metric_label, optimizer_label, setting_text
+from analysis.wording import listed, metric_label, setting_text
 
 MOST_DOMINATED = 1000
 """Dominated trials that are drawn: more make a page heavy and show nothing more."""
-_TITLES = {
-    "training_loss": "Training loss (nats)",
-    "validation_loss": "Validation loss (nats)",
-    "test_loss": "Test loss (nats)",
-    "training_s": "Training time (s)",
-    "n_images_passed": "Images passed forwards",
-    "n_visited": "Weight visits",
+_COSTS = {
+    "training_s": ("pareto_by_seconds", "training time"),
+    "n_images_passed": ("pareto_by_images", "images passed"),
 }
-_ALONE_WIDTH, _ALONE_HEIGHT = 460, 290
+
+
+def pareto_charts(frames: Frames) -> tuple[NamedChart, ...]:
+    """The Pareto set of several objectives; of a single one that with what it costs.
+
+    None where no trial has come to its end, and for one objective where only one has.
+    """
+    sweep = frames.sweeps[0]
+    if len(sweep.objectives) > 1:
+        return _named(frames, sweep.objectives, "pareto_front", {})
+    if sweep.metric in COST_METRICS:
+        return _named(frames, compared_objectives(sweep), "pareto_front", {}, fewest=2)
+    charts: list[NamedChart] = []
+    for cost, (name, choice) in _COSTS.items():
+        chosen = (*sweep.objectives, Objective.of(cost))
+        charts += _named(frames, chosen, name, {"Cost": choice}, fewest=2)
+    return tuple(charts)
 
 
 def pareto_chart(
@@ -61,77 +82,124 @@ def pareto_chart(
     first, *others = chosen
     if len(others) == 1 and first.metric in COST_METRICS and others[0].metric not in COST_METRICS:
         first, others = others[0], [first]
-    panels = [_panel(trials, other, first, chosen) for other in others]
-    width, height = (
-        (_ALONE_WIDTH, _ALONE_HEIGHT) if len(panels) == 1 else (PANEL_WIDTH, PANEL_HEIGHT)
+    axes = {each.metric: _axis(each, trials) for each in chosen}
+    drawn = trials.assign(
+        **{metric: trials[f"{metric}_mean"] / axis.per for metric, axis in axes.items()}
     )
+    described = ["optimizer", "architecture", "is_pareto"]
+    data = {"trials": packed(drawn, _lists(axes), described)}
+    panels = []
+    for place, other in enumerate(others):
+        data[f"front_{place}"] = _steps(trials, other, first, axes)
+        layers = _panel(_points(frames.runs, trials, axes), f"front_{place}", other, first, axes)
+        panels.append(layers)
+    width, height = (ALONE_WIDTH, ALONE_HEIGHT) if len(panels) == 1 else (PANEL_WIDTH, PANEL_HEIGHT)
     sized = [panel.properties(width=width, height=height) for panel in panels]
-    chart = styled(alt.concat(*sized, columns=min(2, len(sized))))
+    widest = ALONE_WIDTH if len(panels) == 1 else None
+    chart = styled(alt.concat(*sized, columns=n_columns(len(sized))), data, widest=widest)
     assert isinstance(chart, alt.ConcatChart)
     return chart
+
+
+def _named(
+    frames: Frames,
+    objectives: Sequence[Objective],
+    name: str,
+    choices: dict[str, str],
+    fewest: int = 1,
+) -> tuple[NamedChart, ...]:
+    judged = judged_trials(frames.runs, objectives)
+    chart = pareto_chart(frames, objectives) if len(judged) >= fewest else None
+    if chart is None:
+        return ()
+    caption = (
+        "Large: the Pareto set, the trials that no other one equals in all of "
+        f"{listed([metric_label(each.metric) for each in objectives])} and betters in one. Small "
+        "and faint: the other trials that ran to their end. Every point is a mean over the seeds. "
+    )
+    if len(objectives) == 2:
+        caption += "The line is the front: no trial lies beyond it."
+    else:
+        caption += "Each line is the front of the two objectives of its panel alone."
+    n_dominated = int((~judged["is_pareto"]).sum())
+    if n_dominated > MOST_DOMINATED:
+        caption += f" {MOST_DOMINATED:,} of the {n_dominated:,} other trials are drawn."
+    aims = " against ".join(metric_label(each.metric) for each in objectives[:2])
+    title = aims.capitalize() if len(objectives) == 2 else "The Pareto set"
+    return (NamedChart(name, title, caption, chart, "pareto", choices),)
 
 
 def _drawn(runs: pd.DataFrame, objectives: Sequence[Objective]) -> pd.DataFrame:
     """The trials to draw, in words: every one of the Pareto set, and not too many of the rest."""
     trials = described_trials(runs, objectives)
-    rest = np.flatnonzero(~trials["is_pareto"].astype(bool))
-    if len(rest) > MOST_DOMINATED:
-        kept = rest[np.linspace(0, len(rest) - 1, MOST_DOMINATED).round().astype(int)]
-        trials = trials[trials["is_pareto"].astype(bool) | trials.index.isin(kept)]
-    told = comparisons.varied(runs)
-    settings = [setting_text(row, told) for row in trials.to_dict("records")]
+    is_pareto = trials["is_pareto"].to_numpy("bool")
+    rest = np.flatnonzero(~is_pareto)
+    kept = np.union1d(rest[spread_out(len(rest), MOST_DOMINATED)], np.flatnonzero(is_pareto))
+    trials = trials.iloc[kept]
+    told = [name for name in comparisons.varied(runs) if name != "architecture"]
+    settings = [setting_text(row, told) for row in trials[told].to_dict("records")]
     return printable(
-        trials.assign(setting=settings, optimizer=trials["optimizer"].map(optimizer_label)),
+        trials.assign(
+            setting=settings,
+            optimizer=trials["optimizer"].map(shown_optimizer),
+            is_pareto=trials["is_pareto"].astype(bool),
+        ),
         ["setting", "optimizer", "architecture"],
     )
 
 
-def _panel(
-    trials: pd.DataFrame, across: Objective, up: Objective, objectives: Sequence[Objective]
-) -> alt.LayerChart:
-    fields = [f"{objective.metric}_mean" for objective in objectives]
-    described = ["trial", "optimizer", "architecture", "setting", "n_seeds", "is_pareto"]
-    x_title, x_scale, x_axis = _axis(across, trials)
-    y_title, y_scale, y_axis = _axis(up, trials)
-    x = alt.X(f"{across.metric}_mean:Q", title=x_title, scale=x_scale, axis=x_axis)
-    y = alt.Y(f"{up.metric}_mean:Q", title=y_title, scale=y_scale, axis=y_axis)
-    points = alt.Chart(alt.InlineData(values=records(trials, [*described, *fields]))).encode(
-        x=x,
-        y=y,
-        color=alt.Color(
-            "optimizer:N",
-            title=None,
-            scale=alt.Scale(domain=list(dict.fromkeys(trials["optimizer"]))),
-            legend=alt.Legend(symbolType="circle", symbolSize=90, symbolStrokeWidth=0),
-        ),
-        tooltip=[
-            alt.Tooltip("trial:Q"),
-            *(_tooltip(objective) for objective in objectives),
-            alt.Tooltip("optimizer:N", title="optimiser"),
-            alt.Tooltip("architecture:N", title="network"),
-            alt.Tooltip("setting:N"),
-            alt.Tooltip("n_seeds:Q", title="seeds"),
-        ],
+def _lists(axes: Mapping[str, Axis]) -> list[str]:
+    return ["trial", *axes, "setting", "n_seeds"]
+
+
+def _points(runs: pd.DataFrame, trials: pd.DataFrame, axes: Mapping[str, Axis]) -> alt.Chart:
+    return (
+        alt.Chart(alt.NamedData("trials"))
+        .transform_flatten([*_lists(axes)])
+        .encode(
+            color=optimizer_colour(runs, list(trials["optimizer"].unique()), "circle"),
+            tooltip=[
+                alt.Tooltip("trial:Q"),
+                *(axis.tooltip(metric) for metric, axis in axes.items()),
+                alt.Tooltip("optimizer:N", title="optimiser"),
+                alt.Tooltip("architecture:N", title="network"),
+                alt.Tooltip("setting:N"),
+                alt.Tooltip("n_seeds:Q", title="seeds"),
+            ],
+        )
     )
-    steps = _front(trials, across, up)
+
+
+def _panel(
+    points: alt.Chart, front: str, across: Objective, up: Objective, axes: Mapping[str, Axis]
+) -> alt.LayerChart:
+    x, y = axes[across.metric].x(across.metric), axes[up.metric].y(up.metric)
     # towards the worse values of the horizontal axis the best vertical one so far goes on
     interpolate: Literal["step-after", "step-before"] = (
         "step-after" if across.direction == "minimize" else "step-before"
     )
-    line = alt.Chart(
-        alt.InlineData(values=records(steps, [f"{across.metric}_mean", f"{up.metric}_mean"]))
-    )
+    line = alt.Chart(alt.NamedData(front)).mark_line(interpolate=interpolate, strokeWidth=1.25)
+    placed = points.encode(x=x, y=y)
     layers = alt.layer(
-        line.mark_line(interpolate=interpolate, strokeWidth=1.25).encode(x=x, y=y),
-        points.transform_filter("!datum.is_pareto").mark_point(
-            filled=True, size=34, style="faint", strokeWidth=0
-        ),
-        points.transform_filter("datum.is_pareto").mark_point(
+        line.encode(x=x, y=y),
+        placed.transform_filter("!datum.is_pareto")
+        .mark_point(filled=True, size=34, opacity=1, strokeWidth=0)
+        .encode(fillOpacity=alt.value(FAINT)),
+        placed.transform_filter("datum.is_pareto").mark_point(
             filled=True, size=95, opacity=1, style="chosen"
         ),
     )
     assert isinstance(layers, alt.LayerChart)
     return layers
+
+
+def _steps(
+    trials: pd.DataFrame, across: Objective, up: Objective, axes: Mapping[str, Axis]
+) -> Records:
+    front = _front(trials, across, up)
+    for metric in (across.metric, up.metric):
+        front[metric] = front[f"{metric}_mean"] / axes[metric].per
+    return records(front, [across.metric, up.metric])
 
 
 def _front(trials: pd.DataFrame, across: Objective, up: Objective) -> pd.DataFrame:
@@ -149,22 +217,5 @@ def _front(trials: pd.DataFrame, across: Objective, up: Objective) -> pd.DataFra
     return pd.DataFrame(ordered, columns=columns).drop_duplicates()
 
 
-def _axis(objective: Objective, trials: pd.DataFrame) -> tuple[str, alt.Scale, alt.Axis]:
-    """The title with its unit, the scale and the axis: logarithmic for costs of many sizes."""
-    metric = objective.metric
-    title = _TITLES.get(metric, metric_label(metric).capitalize())
-    values = trials[f"{metric}_mean"]
-    low, high = float(values.min()), float(values.max())
-    if metric in COST_METRICS and low > 0 and high / low >= LOG_FROM:
-        axis = alt.Axis(format="~s", values=log_ticks(low, high))
-        return f"{title}, log scale", alt.Scale(type="log", nice=False, padding=10), axis
-    number = "~%" if metric.endswith("_accuracy") else "~s" if metric in COST_METRICS else "~g"
-    axis = alt.Axis(format=number, tickCount=5)
-    return title, alt.Scale(zero=False, nice=False, padding=10), axis
-
-
-def _tooltip(objective: Objective) -> alt.Tooltip:
-    metric = objective.metric
-    number = ".2%" if metric.endswith("_accuracy") else ".4~s" if metric in COST_METRICS else ".4f"
-    title = _TITLES.get(metric, metric_label(metric)).lower()
-    return alt.Tooltip(f"{metric}_mean:Q", title=title, format=number)
+def _axis(objective: Objective, trials: pd.DataFrame) -> Axis:
+    return metric_axis(objective.metric, trials[f"{objective.metric}_mean"], padding=10)

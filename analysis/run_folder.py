@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import yaml
 
 from analysis.addresses import address_of, without_credentials
+from analysis.errors import UnreadableRunFolder
 from analysis.objectives import Direction, Objective, objectives_of
 from analysis.places import Place, place_at
+from analysis.record_columns import read_cycles
+from analysis.record_lines import Lines, Log, Row, read_rows
 
-Row = dict[str, Any]
+__all__ = ["RunFolder", "SweepMetadata", "UnreadableRunFolder", "read_run_folder"]
 
-
-class UnreadableRunFolder(ValueError):  # noqa: N818  (it names what was wrong, as KeyError does not)
-    """A folder that cannot be read as a run folder; the message is one line for the user."""
+_RUNS = Log(texts=("run",), integers=("trial",), identity=("run",))
+_ATTEMPTS = Log(texts=("run",), integers=("trial", "attempt"), identity=("run", "attempt"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,9 @@ class RunFolder:
     """One run folder as it was found."""
 
     metadata: SweepMetadata
-    cycle_rows: tuple[Row, ...]
-    """One for each cycle of every run; of two rows for the same cycle, the later one."""
+    cycles: pa.Table
+    """A row for each cycle of every run, in columns (`record_columns.SCHEMA`); of two rows for the
+    same cycle, the later one."""
     run_rows: tuple[Row, ...]
     """One for each ended run; of two rows for the same run, the later one."""
     attempt_rows: tuple[Row, ...] = ()
@@ -101,21 +104,12 @@ def read_run_folder(folder: Path | str) -> RunFolder:
         names = place.names("records")
     except OSError as error:
         raise _unreadable(place, "records", error) from error
-    cycles, runs, attempts, drivers = (
-        _rows(place, _parts(names, log), texts, integers)
-        for log, texts, integers in (
-            ("cycles", ("run",), ("trial", "cycle")),
-            ("runs", ("run",), ("trial",)),
-            ("attempts", ("run",), ("trial", "attempt")),
-            ("drivers", (), ()),
-        )
-    )
     return RunFolder(
         metadata=metadata,
-        cycle_rows=_latest(cycles, ("run", "cycle")),
-        run_rows=_latest(runs, ("run",)),
-        attempt_rows=_latest(attempts, ("run", "attempt")),
-        driver_rows=_drivers(drivers),
+        cycles=read_cycles(_files(place, names, "cycles")),
+        run_rows=read_rows(_files(place, names, "runs"), _RUNS),
+        attempt_rows=read_rows(_files(place, names, "attempts"), _ATTEMPTS),
+        driver_rows=_drivers(read_rows(_files(place, names, "drivers"), Log())),
     )
 
 
@@ -157,64 +151,13 @@ def _parts(names: list[str], log: str) -> list[str]:
     return [f"records/{name}" for _, name in numbered]
 
 
-def _rows(
-    place: Place, parts: list[str], texts: tuple[str, ...], integers: tuple[str, ...]
-) -> list[Row]:
-    """The objects of a log of JSON lines, each with the named texts and integers."""
-    rows = []
-    broken: UnreadableRunFolder | None = None
-    for part in parts:
-        lines = (_content(place, part) or b"").split(b"\n")
-        for number, line in enumerate(lines, 1):
-            if not line:
-                continue
-            try:
-                row = _row(line, f"'{place.shown(part)}', line {number}", texts, integers)
-            except UnreadableRunFolder as error:
-                if number < len(lines) and _json(line) is not None:
-                    raise
-                # a writer that was stopped leaves part of a line, a power cut zeros in its place:
-                # only where nothing whole follows is that all there is to it
-                broken = broken or error
-                continue
-            if broken is not None:
-                raise broken
-            rows.append(row)
-    return rows
+def _files(place: Place, names: list[str], log: str) -> Iterator[Lines]:
+    """The files of a log, each read when it is its turn."""
+    for part in _parts(names, log):
+        yield Lines(_content(place, part) or b"", str(place.shown(part)))
 
 
-def _row(line: bytes, place: str, texts: tuple[str, ...], integers: tuple[str, ...]) -> Row:
-    parsed = _json(line)
-    if parsed is None:
-        raise UnreadableRunFolder(f"{place} is not valid JSON")
-    (row,) = parsed
-    if not isinstance(row, dict):
-        raise UnreadableRunFolder(f"{place} must be a JSON object")
-    for name in texts:
-        if not isinstance(row.get(name), str):
-            raise UnreadableRunFolder(f"{place} must name its '{name}'")
-    for name in integers:
-        if not isinstance(row.get(name), int):
-            raise UnreadableRunFolder(
-                f"'{name}' must be an integer, got {row.get(name)!r} ({place})"
-            )
-    return row
-
-
-def _json(line: bytes) -> tuple[Any] | None:
-    """The value of a line; None if it is broken JSON or broken UTF-8."""
-    try:
-        return (json.loads(line.decode()),)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _latest(rows: list[Row], identity: tuple[str, ...]) -> tuple[Row, ...]:
-    """One row for each identity: a cycle that was trained again after a kill counts once."""
-    return tuple({tuple(row[name] for name in identity): row for row in rows}.values())
-
-
-def _drivers(rows: list[Row]) -> tuple[Row, ...]:
+def _drivers(rows: Iterable[Row]) -> tuple[Row, ...]:
     """The rows of the drivers' beginnings, with what those of their ends say."""
     drivers: list[Row] = []
     for row in rows:

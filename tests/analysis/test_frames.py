@@ -2,27 +2,85 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from datetime import date
 
 import pandas as pd
 import pytest
 
 import analysis
-from analysis.frames import COLUMNS, option_columns
+from analysis.columns import COLUMNS, check_frame
+from analysis.frames import option_columns
+
+HOLDS_ITSELF = {"name": "a"}
+HOLDS_ITSELF["itself"] = HOLDS_ITSELF
 
 
-@pytest.mark.parametrize("name", list(COLUMNS))
-def test_a_frame_has_the_documented_columns_and_dtypes(whole_sweep, cut_short, build, name):
-    options = {"perturbation_std", "annealing", "weight_decay", "learning_rate", "momentum"}
-    folders = ((whole_sweep, options), (cut_short.write(), options), (build().write(), set()))
-    for folder, extra in folders:
-        frame = getattr(analysis.load(folder), name)
-        documented = {column: dtype for column, (dtype, _) in COLUMNS[name].items()}
-        assert {c: str(frame[c].dtype) for c in documented} == documented
-        allowed = extra if name in ("trials", "runs") else set()
-        assert set(frame.columns) == set(documented) | allowed
-        assert list(frame.columns[: len(documented)]) == list(documented)
+def test_every_frame_has_the_documented_columns_first_and_in_their_order(
+    whole_sweep, cut_short, trade_off, build
+):
+    unended = build("unended")
+    unended.add_run(0, state=None)
+    rso = {"perturbation_std", "annealing", "weight_decay"}
+    every = rso | {"learning_rate", "momentum"}
+    for folders, options in (
+        ([], set()),
+        ([build().write()], set()),
+        ([unended.write()], set()),
+        ([whole_sweep], every),
+        ([cut_short.write(), trade_off.write()], every),
+    ):
+        frames = analysis.load(*folders)
+        for name, columns in COLUMNS.items():
+            frame = getattr(frames, name)
+            check_frame(frame, name)
+            assert list(frame.columns[: len(columns)]) == list(columns)
+            further = options if name in ("trials", "runs") else set()
+            assert set(frame.columns[len(columns) :]) == further
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("cycles", {"cycle": None}, "the cycles must have a column 'cycle' (Int64)"),
+        (
+            "layers",
+            {"sigma": "Float64"},
+            "the column 'sigma' of the layers must be float64, got Float64",
+        ),
+        (
+            "runs",
+            {"ended_at": "object"},
+            "the column 'ended_at' of the runs must be datetime64[us, UTC], got object",
+        ),
+        (
+            "trials",
+            {"momentum": "int64"},
+            "the option 'momentum' of the trials must be one of boolean, Int64, float64, string, "
+            "got int64",
+        ),
+        ("epochs", {}, "a frame must be one of trials, runs, cycles, layers, attempts, drivers"),
+    ],
+)
+def test_a_frame_that_is_not_as_documented_is_told_in_one_line(build, name, change, message):
+    builder = build()
+    builder.add_run(0)
+    frame = getattr(analysis.load(builder.write()), name, pd.DataFrame())
+    frame = frame.assign(momentum=1.0) if name == "trials" else frame
+    for column, dtype in change.items():
+        frame = frame.drop(columns=column) if dtype is None else frame.astype({column: dtype})
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        check_frame(frame, name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_frame_may_have_its_columns_in_any_order_and_more_of_them(whole_sweep):
+    frames = analysis.load(whole_sweep)
+    check_frame(frames.cycles[frames.cycles.columns[::-1]], "cycles")
+    check_frame(frames.cycles.assign(line=1), "cycles")
+    check_frame(frames.runs.assign(nesterov=pd.array([None] * len(frames.runs), "boolean")), "runs")
 
 
 def test_every_column_is_explained():
@@ -79,6 +137,71 @@ def test_an_option_named_like_a_column_does_not_hide_it(build):
     runs = analysis.load(builder.write()).runs
     assert (runs.loc[0, "seed"], runs.loc[0, "options.seed"]) == (4, 9)
     assert "options.seed" in option_columns(runs)
+
+
+def test_an_option_too_large_for_a_number_is_a_text(build):
+    builder = build()
+    builder.add_run(0, options={"memory": 2**70, "weight_decay": 10**400})
+    builder.add_run(1, options={"memory": 1})
+    frames = analysis.load(builder.write())
+    check_frame(frames.runs, "runs")
+    assert list(frames.runs["memory"]) == [str(2**70), "1"]
+    assert list(frames.trials["memory"]) == [str(2**70), "1"]
+
+
+def test_a_run_tells_its_data_set_and_all_that_was_asked_of_the_data(build):
+    builder = build()
+    builder.specification["data"] = {"split_seed": 0, "name": "mnist", "train_size": 100}
+    builder.add_run(0)
+    builder.add_run(1, state=None)
+    frames = analysis.load(builder.write())
+    for frame in (frames.runs, frames.trials):
+        assert list(frame["dataset"]) == ["mnist"] * 2
+        assert list(frame["data"]) == ['{"name": "mnist", "split_seed": 0, "train_size": 100}'] * 2
+        assert not {"dataset", "data"} & set(option_columns(frame))
+
+
+def test_options_named_as_the_data_do_not_hide_it(build):
+    builder = build()
+    builder.add_run(0, options={"data": "mine", "dataset": 3})
+    runs = analysis.load(builder.write()).runs
+    assert (runs.loc[0, "dataset"], runs.loc[0, "options.dataset"]) == ("mnist", 3)
+    assert runs.loc[0, "options.data"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("data", "dataset", "text"),
+    [
+        (None, None, None),
+        ("mnist", None, None),
+        ([1], None, None),
+        ({}, None, "{}"),
+        ({"name": 3}, None, '{"name": 3}'),
+        (
+            {"name": "a", 1: None, "of": {"é": [True, 1.5]}},
+            "a",
+            '{"1": null, "name": "a", "of": {"\\u00e9": [true, 1.5]}}',
+        ),
+        (
+            {"name": "a", "of": {"y", "x"}, "since": date(2026, 1, 2)},
+            "a",
+            '{"name": "a", "of": ["x", "y"], "since": "2026-01-02"}',
+        ),
+        (HOLDS_ITSELF, "a", None),
+        (
+            {"name": "m:f", "root": "s3://u:secret@b/c", "url": "https://a/?token=abc"},
+            "m:f",
+            '{"name": "m:f", "root": "s3://u:***@b/c", "url": "https://a/?token=***"}',
+        ),
+    ],
+)
+def test_whatever_the_sweep_file_says_of_the_data_can_be_read(build, data, dataset, text):
+    builder = build()
+    builder.specification["data"] = data
+    builder.add_run(0)
+    run = analysis.load(builder.write()).runs.iloc[0]
+    found = [None if pd.isna(value) else value for value in (run.dataset, run.data)]
+    assert found == [dataset, text]
 
 
 def test_a_run_that_has_not_ended_is_running_with_its_trials_configuration(build):
@@ -149,6 +272,28 @@ def test_sweeps_of_the_same_name_stay_apart(build, tmp_path):
     assert list(frames.runs["sweep"]) == ["same", "same (2)"]
     assert [sweep.name for sweep in frames.sweeps] == ["same", "same (2)"]
     assert list(frames.runs["n_cycles"]) == [3, 3]
+
+
+def test_a_name_that_tells_two_sweeps_apart_is_not_that_of_a_third(build):
+    folders = []
+    for number, name in enumerate(("same", "same", "same (2)")):
+        builder = build(f"folder-{number}")
+        builder.specification["name"] = name
+        builder.add_run(0)
+        folders.append(builder.write())
+    frames = analysis.load(*folders)
+    assert [sweep.name for sweep in frames.sweeps] == ["same", "same (2)", "same (2) (2)"]
+    assert list(frames.runs["n_cycles"]) == [3, 3, 3]
+
+
+@pytest.mark.parametrize("state", ["asleep", None])
+def test_a_trial_whose_runs_are_in_no_known_state_has_none(build, state):
+    builder = build()
+    builder.add_run(0)
+    builder.run_rows[0]["state"] = state
+    frames = analysis.load(builder.write())
+    check_frame(frames.trials, "trials")
+    assert frames.trials["state"].isna().all()
 
 
 def test_attempts_have_a_row_for_each_that_was_cut_short(cut_short):

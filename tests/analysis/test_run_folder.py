@@ -29,7 +29,7 @@ def test_everything_but_name_and_objective_may_be_missing(tmp_path):
     objective = {"metric": "validation_loss", "direction": "minimize"}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"name": "bare", "objective": objective}))
     folder = read_run_folder(tmp_path)
-    assert folder.cycle_rows == folder.run_rows == ()
+    assert (len(folder.cycles), folder.run_rows) == (0, ())
     assert folder.metadata.provenance == {}
 
 
@@ -78,7 +78,7 @@ def test_a_last_line_cut_off_anywhere_is_ignored(build, name):
     for length in range(0, len(last) - 1, 7):
         path.write_bytes(b"".join(kept) + last[:length])
         folder = read_run_folder(builder.folder)
-        assert len(folder.cycle_rows if name == "cycles" else folder.run_rows) == len(kept)
+        assert len(folder.cycles if name == "cycles" else folder.run_rows) == len(kept)
 
 
 def test_a_last_line_that_lacks_only_its_newline_counts(build):
@@ -119,7 +119,7 @@ def test_a_log_in_parts_may_be_cut_off_only_where_nothing_whole_follows(build):
     (records / "cycles.0002.jsonl").write_bytes(second + third[:20])
     for rest in (b"", b"\0\n\0", third[30:]):
         (records / "cycles.0003.jsonl").write_bytes(rest)
-        assert len(read_run_folder(builder.folder).cycle_rows) == 2
+        assert len(read_run_folder(builder.folder).cycles) == 2
     (records / "cycles.0003.jsonl").write_bytes(third)
     with pytest.raises(UnreadableRunFolder, match=r"cycles\.0002\.jsonl', line 2 is not valid"):
         read_run_folder(builder.folder)
@@ -151,9 +151,9 @@ def test_a_cycle_trained_again_after_a_kill_counts_once(build):
     builder = build()
     builder.add_run(0)
     builder.cycle_rows.append({**builder.cycle_rows[-1], "test_accuracy": 0.25})
-    rows = read_run_folder(builder.write()).cycle_rows
-    assert [row["cycle"] for row in rows] == [1, 2, 3]
-    assert rows[-1]["test_accuracy"] == 0.25
+    cycles = read_run_folder(builder.write()).cycles
+    assert cycles["cycle"].to_pylist() == [1, 2, 3]
+    assert cycles["test_accuracy"][-1].as_py() == 0.25
 
 
 def test_a_damaged_line_in_the_middle_is_named(build):
@@ -227,7 +227,7 @@ def test_no_rest_of_a_line_stops_the_reader(build, rest):
     builder.add_run(0)
     path = builder.write() / "records" / "cycles.jsonl"
     path.write_bytes(path.read_bytes() + rest)
-    assert len(read_run_folder(builder.folder).cycle_rows) == 3
+    assert len(read_run_folder(builder.folder).cycles) == 3
 
 
 def test_the_builder_writes_lines_as_the_driver_does(build):
