@@ -172,7 +172,7 @@ def watch(
     from rich.console import Console
 
     from analysis import UnreadableRunFolder
-    from sweeps.watch_command import watch
+    from sweeps.watching.command import watch
 
     try:
         watch(folder, every_s=every_s, once=once, console=Console(highlight=False))
