@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from analysis import comparisons
 from analysis.curve_charts import learning_charts
 from analysis.drawings import Drawing, NamedChart
 from analysis.frames import Frames
@@ -26,6 +27,7 @@ def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
     """
     if not (frames.runs["state"] == "finished").any():
         return ()
+    frames = replace(frames, runs=comparisons.comparable(frames.runs))
     several = len(frames.sweeps[0].objectives) > 1
     pareto = pareto_charts(frames)
     charts = [

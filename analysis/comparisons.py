@@ -24,6 +24,7 @@ from analysis.frames import configuration_numbers, option_columns
 from analysis.objectives import Direction
 
 METRICS = ("validation_accuracy", "test_accuracy")
+_ABOUT_THE_MACHINE = ("reason", "host", "n_threads", "started_at", "ended_at")
 _CONFIGURATION = ("sweep", "architecture", "batch_size", "optimizer", "cycles")
 
 
@@ -32,6 +33,16 @@ def varied(runs: pd.DataFrame) -> list[str]:
     names = ["architecture", "batch_size", "cycles", *option_columns(runs)]
     of_optimizer = pd.factorize(runs["optimizer"])[0]
     return [name for name in names if _is_varied(pd.factorize(runs[name])[0], of_optimizer)]
+
+
+def comparable(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs without the columns that no comparison reads, which take long to copy.
+
+    These are the options that were not varied, and where and when runs ran.
+    """
+    kept = set(varied(runs))
+    dropped = [name for name in option_columns(runs) if name not in kept]
+    return runs.drop(columns=[*dropped, *_ABOUT_THE_MACHINE], errors="ignore")
 
 
 def is_balanced(runs: pd.DataFrame, dimension: str) -> bool:

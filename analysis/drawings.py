@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import vl_convert
+import altair as alt
 
 from analysis.chart_parts import Chart
+from analysis.picturing import Picture, begin_pictures, picture_of
 
-_PNG_PPI = 200
 _LONGEST_STEM = 80
 
 
@@ -37,23 +37,34 @@ class Drawing:
 
     chart: NamedChart
     specification: dict[str, Any]
-    svg: str
+    picture: Picture
 
     @classmethod
     def of(cls, chart: NamedChart) -> Drawing:
-        """Draws a chart; no browser takes part."""
-        specification = chart.chart.to_dict()
-        return cls(chart, specification, vl_convert.vegalite_to_svg(specification))
+        """Draws a chart."""
+        specification = _specification(chart)
+        return cls(chart, specification, picture_of(specification))
 
-    def png(self) -> bytes:
-        """The same picture as pixels, sharp enough to print."""
-        return vl_convert.svg_to_png(self.svg, ppi=_PNG_PPI)
 
-    def pdf(self) -> bytes:
-        """The same picture as a page of its size, to be set in a paper."""
-        return vl_convert.svg_to_pdf(self.svg)
+def begin_drawings(charts: Sequence[NamedChart]) -> Callable[[], list[Drawing]]:
+    """Begins to draw charts, in a process of its own; what it returns waits for the drawings."""
+    specifications = [_specification(chart) for chart in charts]
+    pictures = begin_pictures(specifications)
+    return lambda: [Drawing(*each) for each in zip(charts, specifications, pictures(), strict=True)]
 
 
 def file_stem(text: str) -> str:
     """A text as the name of a file, without an ending: an option may have any name."""
     return re.sub("[^A-Za-z0-9_-]+", "-", text)[:_LONGEST_STEM]
+
+
+def _specification(chart: NamedChart) -> dict[str, Any]:
+    """The chart as Vega-Lite has it.
+
+    To hold it against Vega-Lite's schema would take longer than to draw it: the tests do. And the
+    rows that it draws are plain already: altair would go through them value by value.
+    """
+    bare = chart.chart.copy(deep=False)
+    bare.datasets = alt.Undefined
+    specification: dict[str, Any] = bare.to_dict(validate=False)
+    return specification | {"datasets": chart.chart.datasets}

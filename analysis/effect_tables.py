@@ -100,7 +100,7 @@ def _caption(
 
 def _held(runs: pd.DataFrame, dimension: str, best: pd.DataFrame) -> str:
     """`RSO: batch size=64, ...; SGD: ...`, of the first sweep."""
-    shown = best[best["optimizer"].isin(runs["optimizer"])]
+    shown = best[best["optimizer"].isin(runs["optimizer"].unique())]
     first = shown[shown["sweep"] == shown["sweep"].iloc[0]]
     settings = []
     for held in held_at(runs, dimension, first):

@@ -84,7 +84,7 @@ def _narrow(n_columns: int) -> str:
 
 def _latex_column(table: Table, place: int) -> _LatexColumn:
     column = table.columns[place]
-    records = table.frame.to_dict("records")
+    records = table.records
     marks = [row[place] for row in table.marks()]
     header = rf"{{{latex_text(column.header)}}}"
     if column.kind in _PARTS:

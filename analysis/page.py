@@ -205,8 +205,8 @@ def _shown_figure(part: NumberedFigure) -> _ShownFigure:
         label=f"Figure {part.number}",
         title=first.chart.title,
         caption=first.chart.caption,
-        picture=_picture(first.svg),
-        height=_height(first.svg),
+        picture=_picture(first.picture.svg),
+        height=_height(first.picture.svg),
         other_files=listed([chart_file(each.chart.name, "svg") for each in others]),
         data=data_block(charts, "charts"),
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.dominance import judged_trials
+from analysis.formats import format_metric
 from analysis.frames import Frames
 from analysis.objectives import Objective
-from analysis.formats import format_metric
 from analysis.wording import listed, metric_label
 
 _MOST_NAMED = 3

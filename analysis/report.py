@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.budgets import Budget
 from analysis.charts import standard_charts
-from analysis.drawings import Drawing
+from analysis.drawings import begin_drawings
 from analysis.every_trial import every_trial_table
 from analysis.frames import load
 from analysis.page import render_page
@@ -64,18 +64,22 @@ def write_report(
     """
     frames = load(folder)
     place = place_at(folder, "report") if out is None else place_at(out)
+    drawn = begin_drawings(standard_charts(frames))
     tables = (*standard_tables(frames, budgets, target), every_trial_table(frames))
-    drawings = [Drawing.of(chart) for chart in standard_charts(frames)]
-    contents: dict[str, bytes] = {_PAGE: render_page(frames, tables, drawings).encode()}
-    for table in tables:
-        contents |= {table_file(table.name, end): text for end, text in _forms(table).items()}
+    written = {
+        table_file(table.name, ending): content
+        for table in tables
+        for ending, content in _forms(table).items()
+    }
+    drawings = drawn()
+    contents = {_PAGE: render_page(frames, tables, drawings).encode(), **written}
+    for drawing in drawings:
+        picture, name = drawing.picture, drawing.chart.name
+        contents[chart_file(name, "svg")] = picture.svg.encode()
+        contents[chart_file(name, "png")] = picture.png
+        contents[chart_file(name, "pdf")] = picture.pdf
     for name, content in contents.items():
         place.write(name, content)
-    for drawing in drawings:
-        for ending, picture in _pictures(drawing):
-            name = chart_file(drawing.chart.name, ending)
-            place.write(name, picture)
-            contents[name] = b""
     _forget_others(place, contents)
     paths = tuple(place.shown(name) for name in contents)
     return Report(html=paths[0], paths=paths, tables=tables)
@@ -87,12 +91,6 @@ def _forms(table: Table) -> dict[str, bytes]:
     if len(table.frame) <= _MOST_TO_READ:
         forms |= {"md": table.to_markdown().encode(), "tex": table.to_latex().encode()}
     return forms
-
-
-def _pictures(drawing: Drawing) -> Iterator[tuple[str, bytes]]:
-    yield "svg", drawing.svg.encode()
-    yield "png", drawing.png()
-    yield "pdf", drawing.pdf()
 
 
 def _forget_others(place: Place, contents: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis import comparisons
 from analysis.budgets import Budget, cumulative_cycles
 from analysis.comparison_tables import (
     best_table,
@@ -36,18 +37,19 @@ def standard_tables(
         target: the test accuracy to tell the way to; one that all reached if not given.
     """
     cycles = cumulative_cycles(frames)
-    pareto = pareto_table(frames)
+    compared = replace(frames, runs=comparisons.comparable(frames.runs))
+    pareto = pareto_table(compared)
     several = len(frames.sweeps[0].objectives) > 1
     tables = [
-        main_table(frames),
+        main_table(compared),
         pareto if several else None,
-        settings_table(frames),
-        equal_budget_table(frames, budgets, cycles),
-        target_table(frames, target, cycles),
-        published_table(frames),
+        settings_table(compared),
+        equal_budget_table(compared, budgets, cycles),
+        target_table(compared, target, cycles),
+        published_table(compared),
         best_table(frames),
-        *effect_tables(frames),
-        importance_table(frames),
+        *effect_tables(compared),
+        importance_table(compared),
         None if several or pareto.frame.empty else pareto,
         cost_table(frames),
         failures_table(frames),

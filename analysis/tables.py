@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -148,17 +149,13 @@ class Table:
 
     def rows(self, longest: int | None = None) -> list[list[str]]:
         """The cells as they are shown; text above `longest` characters is shortened."""
-        return [
-            [_shortened(_cell(column, record), longest) for column in self.columns]
-            for record in self.frame.to_dict("records")
-        ]
+        if longest is None:
+            return self._cells
+        return [[_shortened(cell, longest) for cell in row] for row in self._cells]
 
     def marks(self) -> list[list[Mark | None]]:
         """Which of the cells of `rows` are the best of what they are compared with, or tied."""
-        return [
-            [_mark(record.get(column.mark)) for column in self.columns]
-            for record in self.frame.to_dict("records")
-        ]
+        return self._marks
 
     def sort_values(self) -> list[list[float | str | None]]:
         """What the cells of `rows` are sorted by: their first figure, or their text."""
@@ -167,7 +164,25 @@ class Table:
                 _sort_value(column, record, cell)
                 for column, cell in zip(self.columns, cells, strict=True)
             ]
-            for record, cells in zip(self.frame.to_dict("records"), self.rows(), strict=True)
+            for record, cells in zip(self.records, self._cells, strict=True)
+        ]
+
+    @cached_property
+    def records(self) -> list[dict[Hashable, Any]]:
+        """The rows of the frame, by the names of its columns."""
+        return self.frame.to_dict("records")
+
+    @cached_property
+    def _marks(self) -> list[list[Mark | None]]:
+        return [
+            [_mark(record.get(column.mark)) for column in self.columns] for record in self.records
+        ]
+
+    @cached_property
+    def _cells(self) -> list[list[str]]:
+        return [
+            [" ".join(_cell(column, record).split()) for column in self.columns]
+            for record in self.records
         ]
 
     def _markdown_line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -236,6 +251,5 @@ _FORMATS: dict[str, Callable[[list[Any]], str]] = {
 }
 
 
-def _shortened(text: str, longest: int | None) -> str:
-    text = " ".join(text.split())
-    return text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

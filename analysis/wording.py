@@ -24,7 +24,9 @@ _COSTS = {
 }
 INTERVAL = "±: half of the 95\N{NO-BREAK SPACE}% interval over the seeds."
 """What the captions say of the figures behind ±."""
-MARKS = "Bold: the best; italic: not to be told apart from it (paired by seed, 5\N{NO-BREAK SPACE}%)."
+MARKS = (
+    "Bold: the best; italic: not to be told apart from it (paired by seed, 5\N{NO-BREAK SPACE}%)."
+)
 METHOD = (
     "Intervals are Student’s t, from 15 seeds on BCa bootstrap; a single seed has none. Tests are "
     "paired t tests by seed, with Holm’s correction over the table."

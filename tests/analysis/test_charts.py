@@ -148,16 +148,16 @@ def test_charts_of_odd_runs_hold_numbers_only_and_no_markup(odd_charts):
     assert len({chart.family for chart in odd_charts}) >= 6
     for _, family in groupby(odd_charts, key=lambda chart: chart.family):
         drawing = Drawing.of(next(family))
-        assert drawing.svg.startswith("<svg")
-        assert "<script" not in drawing.svg
-        assert "</script" not in drawing.svg
+        assert drawing.picture.svg.startswith("<svg")
+        assert "<script" not in drawing.picture.svg
+        assert "</script" not in drawing.picture.svg
         json.dumps(drawing.specification, allow_nan=False)
 
 
 def test_a_drawing_is_a_picture_and_a_page(charts):
     drawing = Drawing.of(charts[0])
-    assert drawing.png().startswith(b"\x89PNG")
-    assert drawing.pdf().startswith(b"%PDF")
+    assert drawing.picture.png.startswith(b"\x89PNG")
+    assert drawing.picture.pdf.startswith(b"%PDF")
 
 
 def test_runs_that_did_not_finish_have_no_charts(build):

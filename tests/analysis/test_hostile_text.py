@@ -21,6 +21,7 @@ from analysis.drawings import Drawing
 from analysis.escaping import csv_text, latex_cells, markdown_text
 from analysis.page import render_page
 from analysis.page_scripts import PROGRAMS, asset
+from analysis.picturing import Picture
 from analysis.standard_tables import standard_tables
 from analysis.tables import Table
 
@@ -96,7 +97,7 @@ def own(written, run_folder_builder, tmp_path_factory):
     builder = run_folder_builder(tmp_path_factory.mktemp("own") / "sweep")
     frames = analysis.load(fill(builder, HARMLESS).write())
     drawings = [
-        Drawing(replace(each.chart, title="A", caption="B", choices={}), {}, "")
+        Drawing(replace(each.chart, title="A", caption="B", choices={}), {}, Picture("", b"", b""))
         for each in written.drawings
     ]
     return Page(render_page(frames, standard_tables(frames), drawings))
@@ -161,7 +162,7 @@ def test_no_program_of_the_page_makes_markup_or_code_of_a_text(name):
 def test_no_text_becomes_markup_of_a_picture(written):
     assert len(written.drawings) > 10
     for drawing in written.drawings:
-        for element in ET.fromstring(drawing.svg).iter():
+        for element in ET.fromstring(drawing.picture.svg).iter():
             assert element.tag.rpartition("}")[2] not in ("script", "image", "foreignObject", "a")
             assert not any(name.lower().startswith("on") for name in element.attrib)
             assert not any("href" in name for name in element.attrib)

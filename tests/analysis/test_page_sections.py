@@ -8,6 +8,7 @@ import pytest
 
 from analysis.drawings import Drawing, NamedChart
 from analysis.page_sections import NumberedTable, Section, sections
+from analysis.picturing import Picture
 from analysis.tables import Table
 
 
@@ -16,7 +17,7 @@ def table(name: str) -> Table:
 
 
 def drawing(name: str, family: str) -> Drawing:
-    return Drawing(NamedChart(name, name, "", alt.concat(), family), {}, "")
+    return Drawing(NamedChart(name, name, "", alt.concat(), family), {}, Picture("", b"", b""))
 
 
 def names(found: list[Section]) -> dict[str, list[str]]:
