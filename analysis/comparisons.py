@@ -68,19 +68,9 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
         (those that it needs to count beside others), and `_mean` and `_std` of `objective`,
         `validation_accuracy` and `test_accuracy`.
     """
-    keys = [*_CONFIGURATION, *option_columns(runs)]
     done = finished(runs)
-    groups = done.groupby("configuration")
-    table = groups.head(1).set_index("configuration")[[*keys, "n_parameters", "trial"]]
-    table["n_seeds"] = groups["seed"].nunique().astype("Int64")
-    most = groups["most_compared"].min().reindex(table.index)
-    table["n_seeds_compared"] = _compared(table["n_seeds"], most)
-    for metric in ("objective", *METRICS):
-        by_seed = _complete(done, metric).groupby(["configuration", "seed"])[metric].mean()
-        over_seeds = by_seed.groupby("configuration")
-        table[f"{metric}_mean"] = over_seeds.mean()
-        table[f"{metric}_std"] = over_seeds.std()
-    return table.reset_index()
+    table = _described(done)
+    return table.join(_statistics(done, ("objective", *METRICS))).reset_index()
 
 
 def best_configurations(
@@ -99,7 +89,9 @@ def best_configurations(
         there is only one to choose from. Equal objectives go to the earlier trial.
     """
     keys = ["sweep", *within, "optimizer"]
-    table = configurations(runs)
+    done = finished(runs)
+    table = _described(done)
+    table = table.join(_statistics(done, ("objective",)))
     groups = table.groupby(keys)
     table["n_candidates"] = groups["trial"].transform("size").astype("Int64")
     most = table["n_seeds_compared"] == groups["n_seeds_compared"].transform("max")
@@ -107,7 +99,11 @@ def best_configurations(
     eligible = table[only | (most & table["objective_mean"].notna())]
     ascending = [direction == "minimize", True]
     ranked = eligible.sort_values(["objective_mean", "trial"], ascending=ascending, kind="stable")
-    return in_order(ranked.groupby(keys).head(1), runs, first=keys)
+    best = ranked.groupby(keys).head(1)
+    counts = best.pop("n_candidates")
+    best = best.join(_statistics(done[done["configuration"].isin(best.index)], METRICS))
+    best["n_candidates"] = counts
+    return in_order(best.reset_index(), runs, first=keys)
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
@@ -185,6 +181,29 @@ def architectures(runs: pd.DataFrame) -> list[str]:
             own = float("inf") if pd.isna(size) else float(size)
             sizes[str(name)] = min(own, sizes.get(str(name), own))
     return sorted(sizes, key=lambda name: (sizes[name], name))
+
+
+def _described(done: pd.DataFrame) -> pd.DataFrame:
+    """The configurations of finished runs by their number, and how many seeds each has."""
+    groups = done.groupby("configuration")
+    options = [name for name in option_columns(done) if name != "most_compared"]
+    keys = [*_CONFIGURATION, *options]
+    table = groups.head(1).set_index("configuration")[[*keys, "n_parameters", "trial"]]
+    table["n_seeds"] = groups["seed"].nunique().astype("Int64")
+    most = groups["most_compared"].min().reindex(table.index)
+    table["n_seeds_compared"] = _compared(table["n_seeds"], most)
+    return table
+
+
+def _statistics(done: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """`_mean` and `_std` of metrics over the seeds of finished runs, by configuration."""
+    columns = {}
+    for metric in metrics:
+        by_seed = _complete(done, metric).groupby(["configuration", "seed"])[metric].mean()
+        over_seeds = by_seed.groupby("configuration")
+        columns[f"{metric}_mean"] = over_seeds.mean()
+        columns[f"{metric}_std"] = over_seeds.std()
+    return pd.DataFrame(columns)
 
 
 def _configuration(runs: pd.DataFrame) -> pd.Series:
