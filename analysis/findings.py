@@ -206,55 +206,63 @@ def _targets(table: pd.DataFrame | None) -> list[str]:
 
 
 def _best(best: pd.DataFrame, metric: str) -> list[str]:
-    sentences = []
-    for row in best.to_dict("records"):
-        name, n_candidates = optimizer_label(row["optimizer"]), row["n_candidates"]
+    """The best configuration of each optimiser of the first sweep, and its test accuracy."""
+    if best.empty:
+        return []
+    told = []
+    for row in best[best["sweep"] == best["sweep"].iloc[0]].to_dict("records"):
         what = f"{row['architecture']} with batch size {row['batch_size']} (trial {row['trial']})"
-        accuracy = format_accuracy(
-            row["test_accuracy_mean"], row["test_accuracy_std"], row["n_seeds"]
-        )
-        if n_candidates > 1:
-            sentences.append(
-                f"Of {n_candidates:,} finished {name} configurations, {what} had the best mean "
-                f"{metric_label(metric)}; its test accuracy in per cent is {accuracy}."
-            )
-        else:
-            sentences.append(
-                f"The only finished {name} configuration is {what}; its test accuracy in per cent "
-                f"is {accuracy}."
-            )
-    return sentences
+        figures = (row["test_accuracy_mean"], row["test_accuracy_std"], row["n_seeds"])
+        accuracy = "no test accuracy"
+        if pd.notna(figures[0]):
+            accuracy = f"test accuracy {_per_cent(format_accuracy(*figures))}"
+        name, n_candidates = optimizer_label(row["optimizer"]), row["n_candidates"]
+        of = f"of {n_candidates:,} finished" if n_candidates > 1 else "the only one finished"
+        told.append(f"for {name}, {of}, {what}: {accuracy}")
+    by = f" by mean {metric_label(metric)}" if (best["n_candidates"] > 1).any() else ""
+    return [f"The best configuration{by} is {'; '.join(told)}."]
 
 
 def _effect(effect: pd.DataFrame, runs: pd.DataFrame, dimension: str) -> list[str]:
     """The best and the worst value of a dimension for each optimiser, and if that is chance."""
     if not comparisons.is_balanced(runs, dimension):
         return []
-    sentences = []
-    first = effect["sweep"].iloc[0] if len(effect) else None
-    known = effect[effect["sweep"] == first].dropna(subset=["validation_accuracy_mean"])
+    known = effect.dropna(subset=["validation_accuracy_mean"])
+    known = known[known["sweep"] == known["sweep"].iloc[0]] if len(known) else known
+    told: list[str] = []
     for name in comparisons.optimizers(known):
         own = known[known["optimizer"] == name].sort_values("validation_accuracy_mean")
-        if len(own) < 2:
-            continue
-        worst, best = own.iloc[0], own.iloc[-1]
-        told = [f"{format_number(row[dimension])} ({_accuracy(row)})" for row in (best, worst)]
-        doubt = ""
-        marks = own["validation_accuracy_mark"].fillna("")
-        if marks.iloc[-1] != "best":
-            doubt = "; with a single seed that may be chance"
-        elif marks.iloc[0] == "tied":
-            doubt = "; these seeds cannot tell the two apart"
-        sentences.append(
-            f"On average over everything else, {optimizer_label(name)}’s validation accuracy was "
-            f"highest with {dimension_label(dimension)} {told[0]} and lowest with {told[1]}{doubt}."
-        )
-    return sentences
+        if len(own) > 1:
+            beginning = "’s" if told else "’s mean validation accuracy"
+            told.append(f"{optimizer_label(name)}{beginning} {_best_and_worst(own, dimension)}")
+    if not told:
+        return []
+    label = dimension_label(dimension)
+    return [f"Over all settings of the rest, by {label}: {'; '.join(told)}."]
 
 
-def _accuracy(row: pd.Series) -> str:
+def _best_and_worst(own: pd.DataFrame, dimension: str) -> str:
+    """`is highest with 1024 (88.9 ± 2.5 %), lowest with 64 (77.7 ± 3.2 %)`."""
+    marks = own["validation_accuracy_mark"].fillna("")
+    doubt = ""
+    if marks.iloc[-1] != "best":
+        doubt = ", which with a single seed may be chance"
+    elif marks.iloc[0] == "tied":
+        doubt = ", which these seeds cannot tell apart"
     parts = ("mean", "low", "high", "n_seeds")
-    return f"{format_estimate(*(row[f'validation_accuracy_{part}'] for part in parts))} %"
+    best, worst = (
+        f"{format_number(row[dimension])} "
+        f"({_per_cent(format_estimate(*(row[f'validation_accuracy_{part}'] for part in parts)))})"
+        for _, row in own.iloc[[-1, 0]].iterrows()
+    )
+    return f"is highest with {best}, lowest with {worst}{doubt}"
+
+
+def _per_cent(figure: str) -> str:
+    """`88.9 ± 2.5 %` on one line; `88.90 % (1 seed)`."""
+    value, _, rest = figure.partition(" ")
+    text = f"{value} % {rest}" if rest.startswith("(") else f"{figure} %"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _extent(pairs: pd.DataFrame) -> str:

@@ -28,14 +28,59 @@ def test_one_optimizer_is_compared_with_nothing(build):
     builder.add_run(0)
     text = told(builder)
     assert "higher mean test accuracy" not in text
-    assert "The only finished RSO configuration is one_conv with batch size 64" in text
+    assert "for RSO, the only one finished, one_conv with batch size 64 (trial 0)" in text
 
 
 def test_batch_sizes_are_not_compared_across_different_settings(build):
     builder = build()
     for trial, (batch, value) in enumerate([(64, 0.5), (256, 1.0)]):
         builder.add_run(trial, batch_size=batch, options={"perturbation_std": value})
-    assert "On average over everything else" not in told(builder)
+    assert "Over all settings of the rest" not in told(builder)
+
+
+def test_an_effect_is_told_with_its_uncertainty(build):
+    builder = build()
+    for trial, (batch, accuracies) in enumerate(
+        [(64, (0.5, 0.52, 0.51)), (256, (0.8, 0.82, 0.81)), (1024, (0.81, 0.80, 0.825))]
+    ):
+        for seed, accuracy in enumerate(accuracies):
+            builder.add_run(trial, seed, batch_size=batch, validation=[accuracy])
+    text = told(builder).replace("\N{NO-BREAK SPACE}", " ")
+    # the deviation of 64 is 0.01: 4.303 x 0.01 / sqrt(3) = 0.0248
+    assert "is highest with 1024 (81.2 ± 3.1 %), lowest with 64 (51.0 ± 2.5 %)." in text
+
+
+def test_an_effect_that_may_be_chance_is_said_to_be(build):
+    builder = build("few")
+    for trial, (batch, accuracies) in enumerate([(64, (0.5, 0.6)), (256, (0.6, 0.55))]):
+        for seed, accuracy in enumerate(accuracies):
+            builder.add_run(trial, seed, batch_size=batch, validation=[accuracy])
+    assert "which these seeds cannot tell apart" in told(builder)
+    single = build("single")
+    for trial, batch in enumerate((64, 256)):
+        single.add_run(trial, batch_size=batch, validation=[0.5 + 0.1 * trial])
+    assert "which with a single seed may be chance" in told(single)
+
+
+def test_differences_that_are_more_than_chance_are_counted(build):
+    builder = build()
+    figures = {("rso", 64): 0.9, ("sgd", 64): 0.8, ("rso", 256): 0.85, ("sgd", 256): 0.85}
+    for trial, ((optimizer, batch), accuracy) in enumerate(figures.items()):
+        for seed, noise in enumerate((0.0, 0.01, -0.01, 0.003)):
+            value = accuracy + noise * (1 + 0.1 * trial) + 0.002 * seed * (trial == 3)
+            builder.add_run(trial, seed, optimizer=optimizer, batch_size=batch, validation=[value])
+    assert (
+        "More than chance are 1 of the 2 differences with two seeds or more, RSO ahead in 1"
+        in told(builder)
+    )
+
+
+def test_equal_budgets_and_targets_have_their_sentences(whole_sweep):
+    text = " ".join(findings(analysis.load(whole_sweep)))
+    assert (
+        "Each at its best setting for the budget, RSO was ahead on none of 2 networks at " in text
+    )
+    assert "on one_conv, RSO took " in text
 
 
 def test_a_sweep_with_no_finished_run_claims_nothing(build):
