@@ -100,7 +100,13 @@ def theme(dark: bool) -> dict[str, Any]:
     }
 
 
-def styled(chart: Chart, data: Mapping[str, Records], *, widest: int | None = None) -> Chart:
+def styled(
+    chart: Chart,
+    data: Mapping[str, Records],
+    *,
+    widest: int | None = None,
+    narrowest: int | None = None,
+) -> Chart:
     """The chart with its look on white paper, and with its data.
 
     Args:
@@ -108,12 +114,14 @@ def styled(chart: Chart, data: Mapping[str, Records], *, widest: int | None = No
             with all that is in it at every step.
         data: the rows for each name.
         widest: the most that a page should give its only panel, if that is more than usual.
+        narrowest: the least, where a narrower one would be scrolled instead.
     """
     on_paper: Chart = chart.copy(deep=False)
     on_paper.config = _look_on_paper()
     on_paper.datasets = dict(data)
-    if widest is not None:
-        on_paper.usermeta = {"widest": widest}
+    asked = {"widest": widest, "narrowest": narrowest}
+    if any(width is not None for width in asked.values()):
+        on_paper.usermeta = {name: width for name, width in asked.items() if width is not None}
     return on_paper
 
 

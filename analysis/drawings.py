@@ -64,7 +64,8 @@ def _specification(chart: NamedChart) -> dict[str, Any]:
     To hold it against Vega-Lite's schema would take longer than to draw it: the tests do. And the
     rows that it draws are plain already: altair would go through them value by value.
     """
+    rows = chart.chart.datasets
     bare = chart.chart.copy(deep=False)
     bare.datasets = alt.Undefined
     specification: dict[str, Any] = bare.to_dict(validate=False)
-    return specification | {"datasets": chart.chart.datasets}
+    return specification if rows is alt.Undefined else specification | {"datasets": rows}

@@ -81,9 +81,9 @@ def how_it_was_run(frames: Frames) -> Facts:
         noun = "thread" if threads == [1] else "threads"
         each = f", {listed([str(n) for n in threads])} {noun} a run" if threads else ""
         facts.append(("Trained on", f"{named}{each}"))
-    nresumptions, attempts = max(0, len(frames.drivers) - 1), frames.attempts
-    if nresumptions:
-        facts.append(("Resumed", "once" if nresumptions == 1 else counted(nresumptions, "time")))
+    n_resumptions, attempts = max(0, len(frames.drivers) - 1), frames.attempts
+    if n_resumptions:
+        facts.append(("Resumed", "once" if n_resumptions == 1 else counted(n_resumptions, "time")))
     if len(attempts):
         n_runs = len(attempts[["sweep", "run"]].drop_duplicates())
         of_runs = f"{counted(len(attempts), 'attempt')} at {counted(n_runs, 'run')}"

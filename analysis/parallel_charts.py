@@ -33,7 +33,7 @@ _FEW_VALUES = 8
 """Values up to which each is labelled, and lines through the same one are spread a little."""
 _SPREAD = 0.06
 _CLOSEST_LABELS = 0.05
-_WIDTH, _HEIGHT, _WIDEST = 640, 300, 860
+_WIDTH, _HEIGHT, _WIDEST, _NARROWEST = 640, 300, 860, 420
 
 
 def parallel_charts(frames: Frames) -> tuple[NamedChart, ...]:
@@ -175,7 +175,7 @@ def parallel_chart(lines: pd.DataFrame, dimensions: list[str], objective: Object
             y=alt.value(-12), text="text:N"
         ),
     ).properties(width=_WIDTH, height=_HEIGHT)
-    return styled(alt.concat(panel, columns=1), data, widest=_WIDEST)
+    return styled(alt.concat(panel, columns=1), data, widest=_WIDEST, narrowest=_NARROWEST)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ import fsspec
 import pytest
 import yaml
 
+from analysis import drawings
+from analysis.picturing import Picture
+
 RSO_OPTIONS = {"perturbation_std": 1.0, "annealing": "linear", "weight_decay": 0.0}
 SGD_OPTIONS = {"learning_rate": 0.01, "momentum": 0.0}
 N_PARAMETERS = {"one_conv": 7890, "two_conv": 10330}
@@ -196,6 +199,13 @@ def build(tmp_path: Path) -> Callable[..., RunFolderBuilder]:
         return RunFolderBuilder(tmp_path / name)
 
     return make
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have empty pictures: to draw them takes most of the time, and other tests do."""
+    empty = Picture('<svg width="300" height="200"></svg>', b"", b"")
+    monkeypatch.setattr(drawings, "begin_pictures", lambda all_: lambda: [empty] * len(all_))
 
 
 @pytest.fixture

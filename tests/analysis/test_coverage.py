@@ -51,7 +51,7 @@ def test_intervals_of_paired_differences_cover_a_known_effect(n_seeds):
 
 
 def test_pairing_by_seed_takes_out_what_the_seed_did():
-    runs = study(np.random.default_rng(7), n_seeds=5, n_networks=80, effect=EFFECT)
+    runs = study(np.random.default_rng(7), n_seeds=5, n_networks=250, effect=EFFECT)
     table = compare(runs, rows=["architecture"], columns=["optimizer"], metric="test_accuracy")
     width = (table["difference_high"] - table["difference_low"]).median()
     alone = (table["sgd_high"] - table["sgd_low"]).median()
