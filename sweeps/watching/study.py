@@ -33,9 +33,8 @@ class StudyView:
             storage, _ = self._opened
             study = storage.get_study_id_from_name(study_name)
             trials = storage.get_all_trials(study, deepcopy=False)
-        except (
-            Exception
-        ):  # it is not there yet, or a line makes optuna stumble, by an assertion too
+        except Exception:
+            # it is not there yet, or a line makes optuna stumble, by an assertion too
             self._opened = None
             return {}
         return {

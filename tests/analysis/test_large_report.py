@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ALLOWANCE = 1.5
-"""What a busy machine adds to the time that a processor takes."""
+ALLOWANCE = 3
+"""What a busy machine makes of a processor's second: its two threads may be those of one core."""
 
 _CODE = """
 import json, resource, sys, time

@@ -20,6 +20,14 @@ from analysis.page_scripts import asset
 CSS = asset("report.css")
 
 
+def _has_latex() -> bool:
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    packages = ["kpsewhich", "booktabs.sty", "siunitx.sty"]
+    found = subprocess.run(packages, capture_output=True, text=True, check=False)
+    return len(found.stdout.split()) == 2
+
+
 @pytest.fixture(scope="module")
 def report(whole_sweep, tmp_path_factory):
     return write_report(whole_sweep, tmp_path_factory.mktemp("report"))
@@ -245,7 +253,7 @@ def test_a_folder_that_is_no_run_folder_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.skipif(not _has_latex(), reason="needs pdflatex with siunitx")
 def test_the_tables_compile_with_booktabs_and_siunitx_alone(report, tmp_path):
     tables = "".join(table.to_latex() for table in report.tables)
     packages = "\\usepackage{booktabs,siunitx}"
