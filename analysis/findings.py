@@ -7,6 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis import comparisons
+from analysis.budgets import cumulative_cycles
+from analysis.comparison_tables import best_table, equal_budget_table, main_table, target_table
+from analysis.cost_tables import cost_table
+from analysis.effect_tables import effect_tables
 from analysis.formats import (
     format_accuracy,
     format_budget,
@@ -18,7 +22,6 @@ from analysis.frames import Frames
 from analysis.paired import SIGNIFICANT
 from analysis.pareto_findings import pareto_sentences
 from analysis.run_folder import SweepMetadata
-from analysis.standard_tables import standard_tables
 from analysis.tables import Table
 from analysis.wording import (
     counted,
@@ -98,7 +101,7 @@ def findings(frames: Frames, tables: Sequence[Table] = ()) -> list[str]:
     runs, sweep = frames.runs, frames.sweeps[0]
     if not (runs["state"] == "finished").any():
         return []
-    found = {table.name: table.frame for table in tables or standard_tables(frames)}
+    found = {table.name: table.frame for table in tables or _needed_tables(frames)}
     names = comparisons.optimizers(runs)
     return [
         *pareto_sentences(frames),
@@ -113,6 +116,20 @@ def findings(frames: Frames, tables: Sequence[Table] = ()) -> list[str]:
             for sentence in _effect(effect, runs, dimension)
         ),
         *_times(found["cost"]),
+    ]
+
+
+def _needed_tables(frames: Frames) -> list[Table]:
+    """Those of the standard tables that the sentences are about."""
+    cycles = cumulative_cycles(frames)
+    budgets = equal_budget_table(frames, (), cycles)
+    target = target_table(frames, None, cycles)
+    return [
+        main_table(frames),
+        *(table for table in (budgets, target) if table is not None),
+        best_table(frames),
+        *effect_tables(frames),
+        cost_table(frames),
     ]
 
 

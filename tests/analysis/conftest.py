@@ -13,8 +13,7 @@ import fsspec
 import pytest
 import yaml
 
-from analysis import drawings
-from analysis.picturing import Picture
+from analysis import report
 
 RSO_OPTIONS = {"perturbation_std": 1.0, "annealing": "linear", "weight_decay": 0.0}
 SGD_OPTIONS = {"learning_rate": 0.01, "momentum": 0.0}
@@ -202,10 +201,9 @@ def build(tmp_path: Path) -> Callable[..., RunFolderBuilder]:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports have empty pictures: to draw them takes most of the time, and other tests do."""
-    empty = Picture('<svg width="300" height="200"></svg>', b"", b"")
-    monkeypatch.setattr(drawings, "begin_pictures", lambda all_: lambda: [empty] * len(all_))
+def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have no charts: to make and draw them takes most of the time, and other tests do."""
+    monkeypatch.setattr(report, "standard_charts", lambda _: ())
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_the_same_run_of_two_sweeps_has_two_rows(cut_short, build):
     assert list(table["state"]) == ["finished", "running", "failed"]
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_charts")
 def test_the_table_stands_in_the_report_and_goes_with_its_reason(cut_short):
     out = analysis.write_report(cut_short.write()).html.parent
     text = (out / "tables" / "interruptions.md").read_text()

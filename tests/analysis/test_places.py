@@ -84,7 +84,7 @@ def test_a_log_in_parts_is_read_at_an_address_too(cut_short, address):
     assert read_run_folder(copied(cut_short.folder, address)).run_rows == before.run_rows
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_charts")
 def test_a_report_is_written_at_an_address_as_on_a_disk(cut_short, address):
     local = analysis.write_report(cut_short.write())
     contents = {
@@ -103,7 +103,7 @@ def test_a_report_is_written_at_an_address_as_on_a_disk(cut_short, address):
     assert {name: files.cat_file(f"{address}/{name}") for name in contents} == contents
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_charts")
 def test_a_report_at_an_address_loses_the_tables_that_no_longer_apply(cut_short, address):
     analysis.write_report(copied(cut_short.write(), address))
     files = fsspec.filesystem("memory")
@@ -113,7 +113,7 @@ def test_a_report_at_an_address_loses_the_tables_that_no_longer_apply(cut_short,
     assert not files.exists(f"{address}/report/tables/interruptions.csv")
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_charts")
 def test_a_report_may_lie_elsewhere_than_its_sweep(cut_short, address, tmp_path):
     analysis.write_report(cut_short.write(), address)
     assert fsspec.filesystem("memory").exists(f"{address}/report.html")

@@ -191,7 +191,7 @@ def test_both_ways_to_the_dark_look_give_the_same():
     assert blocks[0].split() == blocks[1].split()
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_charts")
 def test_writing_it_again_gives_the_same_files(build):
     builder = build()
     builder.add_run(0, state="failed", reason="out of memory")
@@ -225,7 +225,7 @@ def test_a_sweep_that_has_just_begun_has_a_report(build):
     assert report.tables[0].frame.empty
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("without_charts")
 def test_only_name_and_objective_are_needed(build):
     builder = build("bare")
     builder.add_run(0, optimizer="sgd")

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 import analysis
 from analysis.budgets import Budget
+from analysis.comparison_tables import best_table
+from analysis.cost_tables import failures_table
+from analysis.effect_tables import effect_tables
 from analysis.standard_tables import standard_tables
 from analysis.tables import Column, Table
 from analysis.wording import counted, format_number, listed, setting_text
@@ -45,8 +48,9 @@ def whole_tables(whole_sweep):
 
 
 def tables_of(builder):
-    tables = standard_tables(analysis.load(builder.write()))
-    return {table.name: table for table in tables}
+    frames = analysis.load(builder.write())
+    tables = (best_table(frames), *effect_tables(frames), failures_table(frames))
+    return {table.name: table for table in tables if table is not None}
 
 
 def test_numbers_are_as_short_as_they_can_be():

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,6 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from rso_core.datasets import Dataset
 from rso_core.records import CycleRecord
+from sweeps.cli import main
 from sweeps.driver import Driver
 from sweeps.progress import SweepProgress
 from sweeps.run_folder import RunFolder
@@ -259,6 +261,25 @@ def ended(run: Run, state: RunState, reason: str | None = None) -> RunEnded:
     """The run's end."""
     moment = "2026-01-01T00:00:00.000+00:00"
     return RunEnded(run.name, state, reason, "host", 1, moment, moment)
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Calls the command line in this process, in an empty folder: status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["rso-sweep", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capsys.readouterr()
+        assert isinstance(exit_.value.code, int)
+        return exit_.value.code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

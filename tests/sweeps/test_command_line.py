@@ -14,31 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.cli import main
 from sweeps.presets import preset_names
 from sweeps.status_command import status_lines
 
 Called = tuple[int, str, str]
 Call = Callable[..., Called]
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Call:
-    """Calls the command line in this process, in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", list(sys.path))
-
-    def run(*arguments: str | Path) -> Called:
-        monkeypatch.setattr("sys.argv", ["rso-sweep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        captured = capsys.readouterr()
-        assert isinstance(exit_.value.code, int)
-        return exit_.value.code, captured.out, captured.err
-
-    return run
 
 
 def _rows(folder: Path, name: str) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ def test_a_sweep_over_options_with_hostile_names_stays_in_its_folder(
         "sweep.yaml", "study.journal", "records", "checkpoints", "report", "driver.lock",
     }  # fmt: skip
     report = {path.name for path in Path("out/report").iterdir()}
-    assert report == {"report.html", "tables", "charts"}
+    assert report == {"report.html", "files.json", "tables", "charts"}
     nested = [path for path in Path("out/report").glob("*/*") if path.is_dir()]
     assert nested == []
 
