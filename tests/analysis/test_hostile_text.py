@@ -26,6 +26,8 @@ from analysis.picturing import Picture
 from analysis.standard_tables import standard_tables
 from analysis.tables import Table
 
+pytestmark = pytest.mark.long
+
 MARKUP = (
     "<script>alert(1)</script>"
     "</style><style>*{display:none}"
