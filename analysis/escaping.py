@@ -39,7 +39,8 @@ _LATEX = {
 def markdown_text(text: str) -> str:
     """A line of text that stays in its cell, and is neither markup nor a link."""
     # underscores stay: inside a word they mean nothing, and names are easier to read without \
-    escaped = re.sub(r"([\\|<*`])", r"\\\1", " ".join(text.split()))
+    # and so does a < that no tag begins with, as in <0.001
+    escaped = re.sub(r"([\\|*`]|<(?=[A-Za-z/!?]))", r"\\\1", " ".join(text.split()))
     # brackets mean something only before others: a link, or a picture from elsewhere
     return re.sub(r"\](?=[(\[:])", r"\\]", escaped)
 
