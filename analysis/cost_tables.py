@@ -9,6 +9,16 @@ from analysis.frames import Frames
 from analysis.tables import Column, Table
 
 
+_OF_A_RUN = (
+    Column("State", "text", ("state",)),
+    Column("Trial", "number", ("trial",)),
+    Column("Seed", "number", ("seed",)),
+    OPTIMISER,
+    NETWORK,
+    BATCH,
+)
+
+
 def cost_table(frames: Frames) -> Table:
     """What a finished run cost on average, for each optimiser and network."""
     return Table(
@@ -43,12 +53,7 @@ def failures_table(frames: Frames) -> Table | None:
         caption="These runs have no part in any comparison.",
         frame=frame,
         columns=(
-            Column("State", "text", ("state",)),
-            Column("Trial", "number", ("trial",)),
-            Column("Seed", "number", ("seed",)),
-            OPTIMISER,
-            NETWORK,
-            BATCH,
+            *_OF_A_RUN,
             Column("Cycles", "number", ("n_cycles",)),
             Column("Reason", "text", ("reason",)),
         ),
@@ -69,12 +74,7 @@ def interruptions_table(frames: Frames) -> Table | None:
         "the attempts that were cut short.",
         frame=frame,
         columns=(
-            Column("State", "text", ("state",)),
-            Column("Trial", "number", ("trial",)),
-            Column("Seed", "number", ("seed",)),
-            OPTIMISER,
-            NETWORK,
-            BATCH,
+            *_OF_A_RUN,
             Column("Cut short", "count", ("n_cut_short",)),
             Column("Hosts", "text", ("hosts",)),
             Column("Reasons", "text", ("reasons",)),
