@@ -8,7 +8,6 @@ from analysis.comparison_tables import BATCH, NETWORK, OPTIMISER
 from analysis.frames import Frames
 from analysis.tables import Column, Table
 
-
 _OF_A_RUN = (
     Column("State", "text", ("state",)),
     Column("Trial", "number", ("trial",)),
