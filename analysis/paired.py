@@ -55,7 +55,7 @@ def paired_difference(
         statistic: of the differences.
         test: of the differences.
     """
-    differences = first - second
+    differences = _without_rounding(first - second, float(np.abs([*first, *second, 0.0]).max()))
     result = estimate(differences, statistic)
     sign = 1.0 if direction == "maximize" else -1.0
     return Difference(
@@ -107,3 +107,9 @@ def marks(
         if probability >= SIGNIFICANT:
             marked[number][place] = "tied"
     return marked
+
+
+def _without_rounding(differences: Values, size: float) -> Values:
+    """Differences of figures of that size, of which those that are the same are equal."""
+    unit = 1e-12 * size
+    return np.round(differences / unit) * unit if unit > 0 else differences

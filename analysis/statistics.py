@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
 Statistic = Literal["mean", "median", "iqm"]
 Method = Literal["t", "BCa", "none"]
@@ -29,6 +29,8 @@ Values = npt.NDArray[np.float64]
 
 FEWEST_FOR_BCA: dict[Statistic, int] = {"mean": 15, "median": 6, "iqm": 6}
 _N_RESAMPLES = 9999
+_ROUNDING = 1e-12
+"""Differences that are the same but for so much of their size are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,12 @@ def paired_p_value(differences: Sequence[float] | Values, test: Test = "t") -> f
     own = np.asarray(differences, dtype=np.float64)
     if own.size < 2:
         return float("nan")
-    if np.ptp(own) == 0:
+    if np.ptp(own) <= _ROUNDING * np.abs(own).max():
         return 1.0 if own[0] == 0 else float(2.0 ** (1 - own.size))
     if test == "wilcoxon":
         return float(stats.wilcoxon(own, zero_method="pratt").pvalue)
-    return float(stats.ttest_1samp(own, 0.0).pvalue)
+    t = own.mean() * np.sqrt(own.size) / own.std(ddof=1)
+    return float(2 * stdtr(own.size - 1, -abs(t)))
 
 
 def holm(p_values: Sequence[float] | Values) -> Values:
@@ -149,8 +152,8 @@ _STATISTICS: dict[Statistic, Callable[..., Any]] = {
 
 
 def _bca(values: Values, statistic: Statistic, level: float) -> tuple[float, float]:
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
+    if np.ptp(values) <= _ROUNDING * np.abs(values).max():
+        return float(values[0]), float(values[-1])
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(

@@ -15,6 +15,7 @@ import analysis
 from analysis.budgets import Budget
 from analysis.cells import Cell, Pairing
 from analysis.comparing import compare
+from analysis.paired import paired_difference
 from analysis.statistics import probability_of_superiority
 
 
@@ -245,6 +246,13 @@ def test_a_single_seed_marks_nothing(build):
     for trial, batch_size in enumerate((64, 256)):
         builder.add_run(trial, batch_size=batch_size, validation=[0.5 + 0.1 * trial])
     assert compare(runs_of(builder), rows=["batch_size"])["mark"].isna().all()
+
+
+def test_what_differs_by_rounding_alone_does_not_differ():
+    first, second = np.array([0.1 + 0.2, 0.7 + 0.1, 0.5]), np.array([0.3, 0.8, 0.5])
+    assert (first != second).sum() == 2
+    found = paired_difference(first, second)
+    assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_rows_are_marked_within_what_they_share(build):

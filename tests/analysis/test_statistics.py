@@ -108,6 +108,8 @@ def test_paired_tests_are_scipy_s(test):
 def test_differences_that_are_all_the_same_are_judged_by_their_signs():
     assert paired_p_value([0.01] * 3) == 0.25
     assert paired_p_value([0.0] * 3) == 1.0
+    # 0.09 less 0.08, and 0.1 less 0.09, differ by rounding alone
+    assert paired_p_value([0.09 - 0.08, 0.1 - 0.09]) == 0.5
     assert math.isnan(paired_p_value([0.01]))
 
 
@@ -118,6 +120,12 @@ def test_holm_s_correction_as_worked_by_hand():
     with_missing = holm([0.02, math.nan, 0.01])
     assert with_missing[[0, 2]] == pytest.approx([0.02, 0.02])
     assert math.isnan(with_missing[1])
+
+
+@given(st.lists(ACCURACIES, min_size=2, max_size=9), st.sampled_from(["t", "wilcoxon"]))
+@settings(deadline=None)
+def test_a_p_value_is_a_probability_whatever_the_differences(values, test):
+    assert 0 <= paired_p_value(np.diff(values) if len(values) > 2 else values, test) <= 1
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))
