@@ -21,7 +21,10 @@ from analysis.tables import Column, Table
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the path")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the path"),
+]
 
 WIDE = {"width": 1280, "height": 900}
 LIGHT, DARK = "rgb(255, 254, 251)", "rgb(23, 24, 27)"

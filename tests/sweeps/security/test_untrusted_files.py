@@ -168,6 +168,7 @@ def test_a_sweep_over_options_with_hostile_names_stays_in_its_folder(
 
 
 @pytest.mark.usefixtures("_apart")
+@pytest.mark.long
 def test_a_report_of_a_stranger_s_records_stays_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep_file: Path
 ) -> None:
