@@ -27,19 +27,20 @@ def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
     """
     if not (frames.runs["state"] == "finished").any():
         return ()
-    frames = replace(frames, runs=comparisons.comparable(frames.runs))
+    compared = replace(frames, runs=comparisons.comparable(frames.runs))
     several = len(frames.sweeps[0].objectives) > 1
-    pareto = pareto_charts(frames)
+    pareto = pareto_charts(compared)
     charts = [
         *(pareto if several else ()),
-        *learning_charts(frames),
-        *paired_charts(frames),
-        *heat_maps(frames),
-        *slice_charts(frames),
-        *parallel_charts(frames),
+        *learning_charts(compared),
+        *paired_charts(compared),
+        *heat_maps(compared),
+        *slice_charts(compared),
+        *parallel_charts(compared),
         *(() if several else pareto),
+        # the order of the layers is an option, varied or not
         *layer_charts(frames),
-        *history_charts(frames),
+        *history_charts(compared),
     ]
     return _distinctly_named(charts)
 

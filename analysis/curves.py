@@ -97,8 +97,7 @@ def _drawn(done: pd.DataFrame, frames: Frames) -> pd.DataFrame:
     best = comparisons.best_configurations(
         frames.runs, within=["architecture"], direction=direction
     )
-    chosen = done.merge(best[["sweep", "trial"]], on=["sweep", "trial"])["configuration"]
-    is_best = done["configuration"].isin(chosen)
+    is_best = done["configuration"].isin(best["configuration"])
     others = done[~is_best].groupby("configuration")[["architecture", "optimizer", "objective"]]
     means = others.agg({"architecture": "first", "optimizer": "first", "objective": "mean"})
     ranked = means.sort_values(["architecture", "optimizer", "objective"], kind="stable").index

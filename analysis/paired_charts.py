@@ -65,8 +65,7 @@ def paired_runs(frames: Frames) -> pd.DataFrame:
     best = best[_is_drawn(best)]
     done = comparisons.finished(runs)
     # repetitions of a configuration are trials of their own
-    chosen = done.merge(best[["sweep", "trial"]], on=["sweep", "trial"])["configuration"]
-    done = done[done["configuration"].isin(chosen)]
+    done = done[done["configuration"].isin(best["configuration"])]
     told = [name for name in comparisons.varied(runs) if name not in _KEYS]
     settings = [setting_text(record, told) for record in done[told].to_dict("records")]
     identity = [*_KEYS, "optimizer", "seed"]

@@ -122,6 +122,30 @@ def test_a_page_can_fit_every_chart(specifications):
             assert "width" in specification["spec"]
 
 
+@pytest.mark.parametrize(
+    ("order", "layers"),
+    [
+        ("last_to_first", ["conv1.weight", "linear.weight"]),
+        ("first_to_last", ["linear.weight", "conv1.weight"]),
+    ],
+)
+def test_layers_stand_in_the_order_of_the_network_also_where_no_option_was_varied(
+    build, order, layers
+):
+    builder = build()
+    for seed in (0, 1):
+        # the records have the tensors in the order of the visits
+        builder.add_run(
+            0,
+            seed,
+            options={"layer_order": order},
+            layer_names=("linear.weight", "conv1.weight"),
+        )
+    charts = {chart.name: chart for chart in standard_charts(analysis.load(builder.write()))}
+    (panel,) = charts["accepted_by_layer"].chart.to_dict()["concat"]
+    assert panel["layer"][0]["encoding"]["color"]["sort"] == layers
+
+
 def test_every_axis_has_a_title(specifications):
     titles = {
         "accuracy_by_cycle": "Cycle (SGD: epoch)",
