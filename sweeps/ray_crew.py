@@ -17,10 +17,10 @@ import torch
 from ray.exceptions import RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-from rso_core.peers import Listener
 
 from rso_core.datasets import Dataset
 from rso_core.errors import reason
+from rso_core.peers import Listener
 from sweeps.ray_relay import RelayedPlace, is_same_folder
 from sweeps.resources import Needs
 from sweeps.runs import Run, RunEvent

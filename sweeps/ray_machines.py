@@ -11,6 +11,8 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 from ray.autoscaler._private.util import format_readonly_node_type
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 
 from sweeps.capacity import Capacity
@@ -78,17 +80,19 @@ def can_grow() -> bool:
     Ray's monitor reports on clusters without one too; it makes up a type for each machine then,
     from the identifier of the machine.
     """
-    status = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
-    if not status:
-        return False
-    report = json.loads(status).get("autoscaler_report") or {}
-    types = {
-        *report.get("active_nodes", ()),
-        *(report.get("idle_nodes") or ()),
-        *(node_type for _, node_type, _ in report.get("pending_nodes", ())),
-    }
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return bool(types - {format_readonly_node_type(node["NodeID"]) for node in nodes})
+    made_up = {format_readonly_node_type(node["NodeID"]) for node in nodes}
+    return bool(_node_types() - made_up)
+
+
+def _node_types() -> set[str]:
+    """The types of machines, as the autoscaler calls them, of which there are some now."""
+    if is_autoscaler_v2(fetch_from_server=True):
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        return {node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)}
+    written = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
+    report = json.loads(written).get("autoscaler_report") if written else None
+    return set() if report is None else {*report["active_nodes"], *(report["idle_nodes"] or ())}
 
 
 def lacking(

@@ -15,12 +15,12 @@ from contextlib import closing
 from typing import Any, Protocol
 
 import torch
-from rso_core.peers import ALONE, PeerLost, Peers
 
 from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from rso_core.errors import reason
 from rso_core.optimizers import ProgressCallback
+from rso_core.peers import ALONE, PeerLost, Peers
 from rso_core.records import CycleRecord, Progress
 from rso_core.training import Training
 from sweeps.runs import (
