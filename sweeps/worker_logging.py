@@ -14,6 +14,8 @@ import platform
 import re
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 from sweeps.storage.redaction import redacted
@@ -43,6 +45,17 @@ def configure_worker_logging(level: int = logging.INFO) -> None:
     root.setLevel(level)
     logging.captureWarnings(True)
     sys.stdout, sys.stderr = _LabelledStream(sys.stdout), _LabelledStream(sys.stderr)
+
+
+@contextmanager
+def thread_named(run: str) -> Iterator[None]:
+    """Within it this thread works for the run of that name, as `Worker`'s own threads do."""
+    thread = threading.current_thread()
+    before, thread.name = thread.name, run
+    try:
+        yield
+    finally:
+        thread.name = before
 
 
 def run_at_work() -> str | None:

@@ -23,7 +23,7 @@ from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from sweeps.ray_connection import connect
 from sweeps.runs import LAST_EVENTS, Run, run_name
-from sweeps.worker_logging import configure_worker_logging, run_at_work
+from sweeps.worker_logging import configure_worker_logging, run_at_work, thread_named
 
 _NETWORKS = """
 import logging, sys, threading, warnings
@@ -250,6 +250,8 @@ def test_a_run_is_known_by_the_name_of_its_thread_or_of_the_only_one_that_trains
     done.set()
     one.join()
     other.join()
+    with thread_named(run_name(8, 1)):
+        assert run_at_work() == "trial-8-seed-1"
     assert seen == {"alone": "trial-1-seed-0", "itself": "trial-2-seed-0", "of_two": None}
     assert run_at_work() is None
 
