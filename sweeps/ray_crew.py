@@ -145,7 +145,7 @@ class WorkerActor(Worker):
         if 0 < needs.gpus < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(needs.gpus)
         super().__init__(
-            _with_tensors(data),
+            with_tensors(data),
             needs.cpus,
             "cuda" if needs.gpus else "cpu",
             checkpoints,
@@ -204,7 +204,8 @@ def with_arrays(data: Dataset) -> Dataset:
     return replace(data, **arrays)
 
 
-def _with_tensors(data: Dataset) -> Dataset:
+def with_tensors(data: Dataset) -> Dataset:
+    """What `with_arrays` has made, with tensors again, which share the arrays' memory."""
     with warnings.catch_warnings():
         # the store's memory is read-only; training writes only to copies of batches
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

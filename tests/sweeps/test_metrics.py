@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from rso_core.configuration import Configuration
 from rso_core.records import Progress
+from sweeps.grafana import dashboard_text
 from sweeps.metrics import METRICS, STATES, SweepMetrics
 from sweeps.progress import SweepProgress
 from sweeps.runs import Run
@@ -268,3 +269,43 @@ def _scraped(url: str) -> dict[str, float]:
             state = re.search(r'state="\w+"', named[2])
             found[f"{named[1]} {state[0]}" if state else named[1]] = float(named[3])
     return found
+
+
+def _dashboard() -> dict[str, Any]:
+    dashboard: dict[str, Any] = json.loads(dashboard_text())
+    return dashboard
+
+
+def test_the_dashboard_asks_only_for_metrics_that_exist_and_for_all_of_them() -> None:
+    queries = [target["expr"] for panel in _dashboard()["panels"] for target in panel["targets"]]
+    queries += [each["query"]["query"] for each in _dashboard()["templating"]["list"][1:]]
+    asked = set(re.findall(r"ray_rso_sweep_\w+", " ".join(queries)))
+    assert asked == {metric.exported_name for metric in METRICS}
+    labels = set(re.findall(r"(\w+)=~?\"", " ".join(queries)))
+    assert labels == {"sweep", "state"}
+    states = set(re.findall(r"state=~?\"([\w|]+)\"", " ".join(queries)))
+    assert {state for each in states for state in each.split("|")} <= set(STATES)
+
+
+def test_the_dashboard_s_panels_lie_side_by_side() -> None:
+    cells: set[tuple[int, int]] = set()
+    panels = _dashboard()["panels"]
+    for panel in panels:
+        at = panel["gridPos"]
+        covered = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not covered & cells
+        assert at["x"] + at["w"] <= 24
+        cells |= covered
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_the_metrics_are_listed_and_their_dashboard_printed(call: Any) -> None:
+    status, out, _ = call("metrics")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == [m.exported_name for m in METRICS]
+    status, out, _ = call("metrics", "--grafana")
+    assert (status, json.loads(out)) == (0, _dashboard())
