@@ -8,7 +8,7 @@ from dataclasses import replace
 from sweeps.capacity import Capacity
 from sweeps.doctor.facts import Machine, Node, Wanted
 from sweeps.doctor.findings import Finding, alike, names
-from sweeps.doctor.sizes import size
+from sweeps.doctor.sizes import amount, size
 
 _FULL = 0.95
 """Of a disk; from there on Ray writes no objects to it (its `local_fs_capacity_threshold`)."""
@@ -20,8 +20,8 @@ _PROCESS = 2**29
 def machine_findings(nodes: Sequence[Node], wanted: Wanted) -> list[Finding]:
     """GPUs, CPUs, disk, memory and object store of nodes that have answered."""
     known = [(node, node.machine) for node in nodes if node.machine is not None]
-    found = [*_gpus(known), *_cpus(known), *_disks(known), *_stores(known, wanted)]
-    found += _memory(known, wanted)
+    found = [*_gpus(known), *_cpus(known)]
+    found += _joined([*_disks(known), *_stores(known, wanted), *_memory(known, wanted)])
     good = {node.name for node, _ in known} - {
         name for each in found if each.status != "ok" for name in each.nodes
     }
@@ -57,14 +57,14 @@ def _gpus(known: Iterable[tuple[Node, Machine]]) -> list[Finding]:
     for (counted, seen, words), group in groups.items():
         said = f" ({words})" if words else ""
         if seen is not None and seen >= counted:
-            text = f"{counted:g} GPUs that Ray counts, and torch sees{said}"
+            text = f"{amount(counted, 'GPU')} that Ray counts, and torch sees{said}"
             found.append(Finding("gpus", "ok", text, names(group)))
             continue
         found.append(
             Finding(
                 "gpus",
                 "fault",
-                f"Ray counts {counted:g} GPUs, and torch sees {seen}{said}",
+                f"Ray counts {amount(counted, 'GPU')}, and torch sees {seen}{said}",
                 names(group),
                 "see that `nvidia-smi` lists them and that torch is a build for them "
                 "(https://pytorch.org/get-started), or start Ray there with "
@@ -83,7 +83,7 @@ def _cpus(known: Iterable[tuple[Node, Machine]]) -> list[Finding]:
         Finding(
             "cpus",
             "warning",
-            f"Ray counts {counted:g} CPUs where a process may use {usable}: runs share them",
+            f"Ray counts {amount(counted, 'CPU')} where a process may use {usable}: runs share them",
             names(group),
             f"start Ray there with --num-cpus={usable}",
         )
@@ -176,7 +176,7 @@ def _memory(known: Iterable[tuple[Node, Machine]], wanted: Wanted) -> list[Findi
                 "engine_memory_gib bounds that"
             )
             found.append(Finding("memory", "note", text, names([node])))
-    return _joined(found)
+    return found
 
 
 def _joined(found: Iterable[Finding]) -> list[Finding]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sweeps.doctor.facts import Examination
 from sweeps.doctor.findings import STATUSES, Finding, Status
+from sweeps.doctor.sizes import amount
 from sweeps.storage.redaction import redacted, without_secrets
 
 _STYLES: dict[Status, str] = {
@@ -75,7 +76,9 @@ def _heading(examination: Examination) -> Text:
     n_nodes = "1 node" if len(nodes) == 1 else f"{len(nodes):,} nodes"
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     sweep = examination.wanted.sweep
-    line = Text.assemble((where, "bold"), f": {n_nodes}, {cpus:g} CPUs, {gpus:g} GPUs")
+    line = Text.assemble(
+        (where, "bold"), f": {n_nodes}, {amount(cpus, 'CPU')}, {amount(gpus, 'GPU')}"
+    )
     return line if sweep is None else line.append(f"; for the sweep {sweep}")
 
 

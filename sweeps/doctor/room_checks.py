@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sweeps.capacity import Capacity
 from sweeps.doctor.facts import Growth, Node, RunKind, Wanted
 from sweeps.doctor.findings import Finding
+from sweeps.doctor.sizes import amount
 from sweeps.resources import Needs
 
 
@@ -62,9 +63,12 @@ def _of_kind(
     if fitting:
         text = f"no room yet for runs with {what}: the autoscaler adds {', '.join(fitting)}"
         return Finding("room", "note", text)
-    largest = max(((node.cpus, node.gpus) for node in nodes), default=(0.0, 0.0))
-    some = "the node has" if len(nodes) == 1 else "the largest node has"
-    has = f"{some} {largest[0]:g} CPUs and {_most_gpus(nodes):g} GPUs at the most"
+    most_cpus = max((node.cpus for node in nodes), default=0.0)
+    most_gpus = max((node.gpus for node in nodes), default=0.0)
+    has = f"no node has more than {amount(most_cpus, 'CPU')} or {amount(most_gpus, 'GPU')}"
+    if needs.workers > 1:
+        all_cpus = sum(node.cpus for node in nodes)
+        has += f", nor all together more than {amount(all_cpus, 'CPU')}"
     none_added = "" if growth is None else ", and the autoscaler has no type that holds it"
     return Finding(
         "room",
@@ -76,9 +80,9 @@ def _of_kind(
 
 def needs_words(needs: Needs) -> str:
     """What a run is given, such as `2 CPUs and half a GPU in each of 4 workers`."""
-    words = f"{needs.cpus} {'CPU' if needs.cpus == 1 else 'CPUs'}"
+    words = amount(needs.cpus, "CPU")
     if needs.gpus:
-        words += f" and {needs.gpus:g} {'GPU' if needs.gpus == 1 else 'GPUs'}"
+        words += f" and {amount(needs.gpus, 'GPU')}"
     return words if needs.workers == 1 else f"{words} in each of {needs.workers} workers"
 
 
@@ -94,10 +98,6 @@ def _fitting_types(needs: Needs, growth: Growth) -> list[str]:
         for name, machine in growth.types.items()
         if Capacity([machine] * needs.workers).n_of(needs) > 0
     ]
-
-
-def _most_gpus(nodes: Sequence[Node]) -> float:
-    return max((node.gpus for node in nodes), default=0.0)
 
 
 def _keys(needs: Needs) -> str:

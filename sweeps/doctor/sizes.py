@@ -1,8 +1,13 @@
-"""Bytes in words."""
+"""Amounts in words."""
 
 from __future__ import annotations
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
+
+
+def amount(n: float, of: str) -> str:
+    """Such as `1 GPU`, `0.5 GPUs` or `16 CPUs`."""
+    return f"{n:g} {of}" if n == 1 else f"{n:g} {of}s"
 
 
 def size(n_bytes: float) -> str:

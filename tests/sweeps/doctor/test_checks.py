@@ -319,12 +319,13 @@ def test_each_kind_of_run_has_its_room_told(cases: Any) -> None:
 
 
 def test_configurations_that_fit_nowhere_are_a_fault_with_what_there_is(cases: Any) -> None:
-    big, gpu = _kind(Needs(cpus=16), 1), _kind(Needs(1, 1.0), 1)
-    first, second = _room(cases, cases.nodes(2), big, gpu)
-    assert (first.status, second.status) == ("fault", "fault")
+    big, gpu, crew = _kind(Needs(16), 1), _kind(Needs(1, 1.0), 1), _kind(Needs(4, 0, 5), 1)
+    first, second, third = _room(cases, cases.nodes(2), big, gpu, crew)
+    assert {each.status for each in (first, second, third)} == {"fault"}
+    assert third.text.endswith(", nor all together more than 16 CPUs")
     assert first.text == (
         "no room for runs with 16 CPUs (sgd two_conv, batch 64): "
-        "the largest node has 8 CPUs and 0 GPUs at the most"
+        "no node has more than 8 CPUs or 0 GPUs"
     )
     assert "(resources.cpus_per_run; or resources.rules)" in str(first.remedy)
     assert "(resources.cpus_per_run, gpus_per_run; or resources.rules)" in str(second.remedy)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeps.doctor.command import Diagnosis, diagnosis_within_ray
 from sweeps.doctor.facts import Clock, DataRead, Node, Software, TrialSpeed
@@ -98,32 +99,32 @@ def examined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examined]:
             env_vars={"PYTHONPATH": path, "FAULTY_NODE": "1"},
         )
         connect(cluster.address)
-        holder: Any = ray.remote(_Idle).options(num_cpus=1, max_restarts=0)
-        held = holder.options(scheduling_strategy=_on(cluster.head_node.node_id)).remote()
-        ray.get(held.ready.remote(), timeout=100)
+        held = _hold_cpu(cluster.head_node.node_id)
         said: list[str] = []
         out = own / "runs" / "mine"
         found = diagnosis_within_ray(str(own / "sweep.yaml"), (), str(out), said.append)
         named = {node.name.rpartition("-")[2]: node for node in found.examination.nodes}
         nodes = [named[each.node_id[:6]] for each in (cluster.head_node, sound, faulty)]
-        yield Examined(found, *nodes, own, tuple(said))  # type: ignore[misc]
+        del held
+        yield Examined(found, *nodes, own, tuple(said))
     finally:
         ray.shutdown()
         cluster.shutdown()
         patch.undo()
 
 
-class _Idle:
-    """Holds a CPU."""
+def _hold_cpu(node: str) -> Any:
+    """An actor that has the node's CPU as long as its handle lives."""
 
-    def ready(self) -> None:
-        """Answers once it has one."""
+    class Idle:
+        def ready(self) -> None:
+            pass
 
-
-def _on(node: str) -> Any:
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node, soft=False)
+    actor: Any = ray.remote(Idle)
+    place = NodeAffinitySchedulingStrategy(node, soft=False)
+    held = actor.options(num_cpus=1, scheduling_strategy=place).remote()
+    ray.get(held.ready.remote(), timeout=100)
+    return held
 
 
 def test_a_node_without_a_free_cpu_is_examined_as_well(examined: Examined) -> None:
@@ -165,7 +166,7 @@ def test_a_gpu_that_is_only_counted_is_seen(examined: Examined) -> None:
     if machine.n_gpus:
         pytest.skip("this machine has a GPU")
     assert examined.bad("gpus").status == "fault"
-    assert examined.bad("gpus").text.startswith("Ray counts 1 GPUs, and torch sees 0 (built ")
+    assert examined.bad("gpus").text.startswith("Ray counts 1 GPU, and torch sees 0 (built ")
 
 
 def test_the_data_arrives_everywhere_unchanged(examined: Examined) -> None:
@@ -228,7 +229,7 @@ def test_the_command_tells_the_same_and_ends_with_1(
     status, out, err = call("doctor", "--address", address, "--out", f"file://{tmp_path}/runs/x")
     assert (status, err) == (1, "")
     lines = out.splitlines()
-    assert lines[0] == f"the cluster at {address}: 3 nodes, 4 CPUs, 1 GPUs"
+    assert lines[0] == f"the cluster at {address}: 3 nodes, 4 CPUs, 1 GPU"
     assert any(line.startswith("fault   gpus ") and examined.faulty.name in line for line in lines)
     assert any(
         f"'file://{tmp_path}/runs/x' can be written, read and deleted" in line for line in lines

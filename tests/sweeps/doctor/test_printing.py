@@ -26,8 +26,8 @@ def test_a_sound_cluster_of_a_hundred_nodes_is_a_page(cases: Any) -> None:
         "ok      versions   all 100 nodes: Python 3.11.9, ray 2.60.0, torch 2.14.1, numba 0.68.1, "
         "numpy 2.4.6, optuna 5.0.0, as the driver has them",
         "ok      code       all 100 nodes: the same rso-sweep as the driver's",
-        "ok      machine    all 100 nodes: free: at the least memory 48.0 GB, object store 20.0 GB, "
-        "disk 300 GB",
+        "ok      machine    all 100 nodes: free: at the least memory 48.0 GB, object store "
+        "20.0 GB, disk 300 GB",
         "ok      clock      all 100 nodes: within 0.4 ms of the driver's, give or take 1.1 ms",
         "ok      data       all 100 nodes: mnist (19.0 MB) arrives from the object store in 0.10 s",
         "ok      output     all 100 nodes: '/shared/mine' is the driver's own folder: checkpoints "
