@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import ray
 from ray._private import ray_constants
 from ray.autoscaler._private.util import format_readonly_node_type
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 
 from sweeps.capacity import Capacity
@@ -18,6 +19,8 @@ from sweeps.resources import Needs
 
 _COUNT_S = 2.0
 """How long a count of the machines is good for."""
+_FIRST_REPORT_S = 30.0
+"""How long after its start an autoscaler may take to report for the first time."""
 _MOST_SHOWN = 512
 """Of a kind of run: more than these need not wait for the autoscaler to see how much is lacking."""
 
@@ -78,36 +81,31 @@ def can_grow() -> bool:
     Ray's monitor reports on clusters without one too; it makes up a type for each machine then,
     from the identifier of the machine.
     """
-    status = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
-    if not status:
-        return False
-    report = json.loads(status).get("autoscaler_report") or {}
-    types = {
-        *report.get("active_nodes", ()),
-        *(report.get("idle_nodes") or ()),
-        *(node_type for _, node_type, _ in report.get("pending_nodes", ())),
-    }
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return bool(types - {format_readonly_node_type(node["NodeID"]) for node in nodes})
+    made_up = {format_readonly_node_type(node["NodeID"]) for node in nodes}
+    deadline = time.monotonic() + _FIRST_REPORT_S
+    types = _node_types()
+    while types is None and _has_monitor() and time.monotonic() < deadline:
+        time.sleep(0.5)
+        types = _node_types()
+    return bool((types or set()) - made_up)
 
 
-def lacking(
-    capacity: Capacity, busy: Mapping[Needs, int], wanted: Mapping[Needs, int]
-) -> Counter[Needs]:
-    """Of the runs that are wanted beside the busy ones: how many of each kind have no room.
+def _has_monitor() -> bool:
+    return _internal_kv_get("AutoscalerMetricsAddress") is not None
 
-    Args:
-        capacity: of the machines that are there.
-        busy: runs that have their room.
-        wanted: runs that could be trained at once with them.
+
+def _node_types() -> set[str] | None:
+    """The types of machines, as the autoscaler calls them, of which there are some now.
+
+    None if it has not reported yet.
     """
-    placed: Counter[Needs] = Counter(busy)
-    without: Counter[Needs] = Counter()
-    for needs in sorted(wanted, reverse=True):
-        n_placed = min(wanted[needs], capacity.n_of(needs, placed))
-        placed[needs] += n_placed
-        without[needs] = wanted[needs] - n_placed
-    return +without
+    if is_autoscaler_v2(fetch_from_server=True):
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        return {n.ray_node_type_name for n in (*status.active_nodes, *status.idle_nodes)} or None
+    written = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
+    report = json.loads(written).get("autoscaler_report") if written else None
+    return None if report is None else {*report["active_nodes"], *(report["idle_nodes"] or ())}
 
 
 def _task(needs: Needs) -> Any:
