@@ -14,6 +14,8 @@ from sweeps.doctor.probes import ANSWER_S, Probes
 from sweeps.ray_connection import asks_for_token
 from sweeps.ray_machines import can_grow
 
+_HEAD = "node:__internal_head__"
+"""Among the resources of the head alone."""
 _UNEXPECTED = 2
 """Ray's `NodeDeathInfo.UNEXPECTED_TERMINATION`."""
 
@@ -33,34 +35,41 @@ def cluster_facts(is_own: bool, listed: Sequence[Mapping[str, Any]], probes: Pro
         asks_for_token=asks_for_token(),
         dashboard=dashboard or None,
         is_dashboard_open=_is_open(dashboard, listed, probes) if dashboard else None,
-        growth=Growth(_types()) if not is_own and can_grow() else None,
+        growth=Growth(_types(listed, probes)) if not is_own and can_grow() else None,
         deaths=tuple(_deaths(listed)),
     )
 
 
+def _on_head(
+    method: str, arguments: Sequence[Any], listed: Sequence[Mapping[str, Any]], probes: Probes
+) -> Any:
+    """What the head's probe answers; None if it does not."""
+    for node in listed:
+        if node["Alive"] and _HEAD in node["Resources"]:
+            identifier = node["NodeID"]
+            answer = probes.ask(method, {identifier: arguments}, ANSWER_S)[identifier]
+            return None if isinstance(answer, Failure) else answer
+    return None
+
+
 def _is_open(dashboard: str, listed: Sequence[Mapping[str, Any]], probes: Probes) -> bool | None:
-    """Asked on the head, which has it."""
-    head = [
-        node["NodeID"]
-        for node in listed
-        if node["Alive"] and "node:__internal_head__" in node["Resources"]
-    ]
     port = dashboard.rpartition(":")[2]
-    if not head or not port.isdigit():
+    if not port.isdigit():
         return None
-    answer = probes.ask("listens_beyond_loopback", {head[0]: (int(port),)}, ANSWER_S)[head[0]]
-    return None if isinstance(answer, Failure) else answer
+    answer: bool | None = _on_head("listens_beyond_loopback", (int(port),), listed, probes)
+    return answer
 
 
-def _types() -> dict[str, tuple[float, float]]:
-    """Machines that the autoscaler may add, as far as it has told Ray of them."""
+def _types(listed: Sequence[Mapping[str, Any]], probes: Probes) -> dict[str, tuple[float, float]]:
+    """Machines that the autoscaler may add: as it has told Ray, or the launcher's file says."""
     config = ray_state.state.get_cluster_config()
     groups = [] if config is None else config.node_group_configs
-    return {
+    told = {
         group.name: (float(group.resources.get("CPU", 0)), float(group.resources.get("GPU", 0)))
         for group in groups
         if group.max_count != 0
     }
+    return told or _on_head("machine_types", (), listed, probes) or {}
 
 
 def _deaths(listed: Sequence[Mapping[str, Any]]) -> list[str]:

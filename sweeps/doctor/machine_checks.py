@@ -11,7 +11,7 @@ from sweeps.doctor.findings import Finding, alike, names
 from sweeps.doctor.sizes import amount, size
 
 _FULL = 0.95
-"""Of a disk; from there on Ray writes no objects to it (its `local_fs_capacity_threshold`)."""
+"""Of a disk; from there on Ray writes no objects to it (`local_fs_capacity_threshold`)."""
 _NO_DISK, _LITTLE_DISK = 2**28, 2 * 2**30
 _PROCESS = 2**29
 """Memory of an actor without its data: Python, torch and the kernels."""

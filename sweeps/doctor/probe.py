@@ -59,6 +59,10 @@ class NodeProbe:
             return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return time.perf_counter() - started, digest
 
+    def machine_types(self) -> dict[str, tuple[float, float]]:
+        """CPUs and GPUs of the machines that Ray's cluster launcher may add; asked on the head."""
+        return machine_types(Path("~/ray_bootstrap_config.yaml").expanduser())
+
     def listens_beyond_loopback(self, port: int) -> bool | None:
         """Whether something accepts connections from other machines at a port of this one."""
         return listens_beyond_loopback(port)
@@ -108,6 +112,26 @@ def listens_beyond_loopback(port: int) -> bool | None:
     if not addresses:
         return None
     return any(not _is_loopback(address) for address in addresses)
+
+
+def machine_types(file: Path) -> dict[str, tuple[float, float]]:
+    """By type, as the file says with which the launcher has started a head; none without it.
+
+    The type of the head itself is left out, and those whose size the file does not say.
+    """
+    import yaml  # Ray needs it, too
+
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = {}
+        for name, machine in config["available_node_types"].items():
+            resources = machine.get("resources") or {}
+            may_be_added = name != config.get("head_node_type") and machine.get("max_workers") != 0
+            if may_be_added and resources.get("CPU"):
+                found[str(name)] = (float(resources["CPU"]), float(resources.get("GPU", 0)))
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return found
 
 
 def disk(folder: str) -> tuple[int, int] | None:

@@ -158,3 +158,24 @@ def test_own_code_that_cannot_be_imported_is_told_by_reference() -> None:
         "'space.optimizer' names module 'absent_module', which cannot be imported "
         "(ModuleNotFoundError: No module named 'absent_module'), got 'absent_module:X'"
     )
+
+
+def test_what_the_launcher_may_add_is_read_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    file.write_text(
+        "head_node_type: head\n"
+        "available_node_types:\n"
+        "  head: {resources: {CPU: 4}, max_workers: 0}\n"
+        "  small: {resources: {CPU: 8, memory: 1000}, max_workers: 3}\n"
+        "  gpu: {resources: {CPU: 16, GPU: 2}, min_workers: 0}\n"
+        "  none: {resources: {CPU: 16}, max_workers: 0}\n"
+        "  unknown: {resources: {}}\n"
+    )
+    assert probe.machine_types(file) == {"small": (8.0, 0.0), "gpu": (16.0, 2.0)}
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "available_node_types: 3", "[]", "\x00"])
+def test_a_file_that_says_nothing_of_machines_gives_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file.yaml").write_text(text)
+    assert probe.machine_types(tmp_path / "file.yaml") == {}
+    assert probe.machine_types(tmp_path / "absent.yaml") == {}
