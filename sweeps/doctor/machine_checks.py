@@ -83,7 +83,7 @@ def _cpus(known: Iterable[tuple[Node, Machine]]) -> list[Finding]:
         Finding(
             "cpus",
             "warning",
-            f"Ray counts {amount(counted, 'CPU')} where a process may use {usable}: runs share them",
+            f"Ray counts {amount(counted, 'CPU')}, and a process may use {usable}: runs share them",
             names(group),
             f"start Ray there with --num-cpus={usable}",
         )

@@ -127,7 +127,7 @@ def test_gpus_that_torch_does_not_see_are_a_fault_with_what_torch_says(
 def test_more_cpus_than_a_process_may_use_are_a_warning(cases: Any, only: Any) -> None:
     found = only(cases.bad(cases.nodes(2, machine=replace(cases.machine, n_cpus=2))))
     assert (found.topic, found.status, found.nodes) == ("cpus", "warning", ("a", "b"))
-    assert found.text == "Ray counts 8 CPUs where a process may use 2: runs share them"
+    assert found.text == "Ray counts 8 CPUs, and a process may use 2: runs share them"
 
 
 @pytest.mark.parametrize(
