@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from rso_core.errors import InvalidInput
+from sweeps import doctor_cli
 from sweeps.bench_cli import bench
 from sweeps.progress_console import progress_console
 from sweeps.report_cli import Folder, add_commands, write_the_report
@@ -264,6 +265,7 @@ def train(
 
 
 add_commands(app)
+doctor_cli.add_commands(app)
 
 
 @app.command(epilog="Example:  rso-sweep dashboard runs/quickstart --port 8081")
