@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console, Group, RenderableType
@@ -20,6 +21,8 @@ from sweeps.storage.redaction import redacted
 
 _MOST_RUNS_SHOWN = 16
 _PLAIN_INTERVAL_S = 30.0
+_LIVE_INTERVAL_S = 0.2
+"""Drawing takes milliseconds, and with many actors there are hundreds of refreshes a second."""
 
 
 class LiveDisplay:
@@ -28,6 +31,7 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
+        self._drawn = -math.inf
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         """See `driver.Display`."""
@@ -47,7 +51,9 @@ class LiveDisplay:
 
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
-        self._live.update(_view(progress), refresh=True)
+        if time.monotonic() - self._drawn >= _LIVE_INTERVAL_S:
+            self._live.update(_view(progress), refresh=True)
+            self._drawn = time.monotonic()
 
     def close(self) -> None:
         """See `driver.Display`."""
