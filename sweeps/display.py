@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_RUNS_SHOWN = 16
 _PLAIN_INTERVAL_S = 30.0
+_LIVE_INTERVAL_S = 0.2
+"""Drawing takes milliseconds, and with many actors there are hundreds of refreshes a second."""
 
 
 class LiveDisplay:
@@ -33,6 +36,7 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
+        self._drawn = -math.inf
 
     def run_began(self, run: Run, began: RunBegan) -> None:
         """See `driver.Display`; the view itself shows what is trained."""
@@ -55,7 +59,9 @@ class LiveDisplay:
 
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
-        self._live.update(_view(progress), refresh=True)
+        if time.monotonic() - self._drawn >= _LIVE_INTERVAL_S:
+            self._live.update(_view(progress), refresh=True)
+            self._drawn = time.monotonic()
 
     def close(self) -> None:
         """See `driver.Display`."""

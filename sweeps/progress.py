@@ -124,6 +124,8 @@ class SweepProgress:
     """Of the recorded ones whose kind is not known."""
     _begun: Counter[int] = field(default_factory=Counter)
     """Runs that were begun, by trial."""
+    _n_begun: int = 0
+    """All of them: there may be too many to add up at every poll."""
     _observed: ObservedRatios = field(default_factory=ObservedRatios)
 
     def __post_init__(self) -> None:
@@ -162,6 +164,7 @@ class SweepProgress:
         self.running[run.name] = RunningRun(run, cost, self.clock())
         self._most_at_once = max(self._most_at_once, len(self.running))
         self._begun[run.trial] += 1
+        self._n_begun += 1
         self._costs_known[kind_of(run.configuration)] += cost
 
     def run_ended(self, run: Run, seconds: float | None = None) -> None:
@@ -187,6 +190,7 @@ class SweepProgress:
         """A run is not being trained any more, though it is not over."""
         left = self.running.pop(run.name)
         self._begun[run.trial] -= 1
+        self._n_begun -= 1
         self._costs_known[kind_of(run.configuration)] -= left.cost
 
     def trial_finished(self, trial: Trial, values: tuple[float, ...]) -> None:
@@ -253,7 +257,7 @@ class SweepProgress:
     @property
     def _n_unknown(self) -> int:
         """Runs that were neither recorded nor begun."""
-        return self.n_runs - self._n_recorded - self._begun.total()
+        return self.n_runs - self._n_recorded - self._n_begun
 
     @property
     def _expected_share(self) -> float:

@@ -167,7 +167,9 @@ class Worker:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def poll(self, timeout_s: float, linger_s: float = 0.0) -> list[RunEvent]:
+    def poll(
+        self, timeout_s: float, linger_s: float = 0.0, progress_linger_s: float = 0.0
+    ) -> list[RunEvent]:
         """The events since the last poll, in order; waits up to `timeout_s` for the first.
 
         Of several progress events in a row only the last is kept.
@@ -176,12 +178,16 @@ class Worker:
             timeout_s: until the first event.
             linger_s: from then on, for more of them, unless the run has ended; what comes close
                 together costs one answer then.
+            progress_linger_s: the same as long as there is nothing but progress within a cycle.
         """
         events: list[RunEvent] = []
         try:
             events.append(self._events.get(timeout=timeout_s))
-            until = time.monotonic() + linger_s
+            until = math.inf
             while True:
+                is_progress = isinstance(events[-1], RunProgressed)
+                longest_s = progress_linger_s if is_progress else linger_s
+                until = min(until, time.monotonic() + longest_s)
                 wait_s = 0.0 if isinstance(events[-1], LAST_EVENTS) else until - time.monotonic()
                 event = self._events.get(block=wait_s > 0, timeout=max(wait_s, 0.0))
                 if isinstance(events[-1], RunProgressed) and isinstance(event, RunProgressed):
