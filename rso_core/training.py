@@ -177,6 +177,8 @@ class Training:
         """
         content = None
         if peers.rank == 0:
+            if state is not None:
+                self._load(state)  # what it cannot use the others are not told of
             written = io.BytesIO()
             torch.save(dict(self.state_dict() if state is None else state), written)
             content = written.getvalue()
