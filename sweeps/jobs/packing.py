@@ -69,7 +69,7 @@ def pack(root: Path, out: IO[str], *, has_checkpoints: bool) -> None:
     out.write(f"{BEGIN}{json.dumps({'n_files': len(names), 'n_bytes': n_bytes})}\n")
     lines = _Base64Lines(out)
     with (
-        gzip.GzipFile(fileobj=lines, mode="wb", compresslevel=6) as compressed,
+        gzip.GzipFile(fileobj=lines, mode="wb", compresslevel=6, mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w|") as archive,
     ):
         for name in names:

@@ -1,4 +1,4 @@
-"""Short jobs on the head node that look something up there; they leave no trace in its list."""
+"""Short jobs on the head node that look something up there."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from sweeps.jobs.server import JobServer, LostConnection
 _MODULE = "sweeps.jobs.head"
 _ANSWER_S = 180.0
 _BETWEEN_LOOKS_S = 0.25
+_WATCHED_S = 30.0
+_MARK = "rso_sweep_question"
 _OVER = ("STOPPED", "SUCCEEDED", "FAILED")
 
 
@@ -64,7 +66,7 @@ def asked(
     """Within it a job runs on the head node that answers the question; it has this name."""
     name = f"rso-sweep-{question}-{secrets.token_hex(4)}"
     command = on_head(_MODULE, question, shlex.quote(json.dumps(details)))
-    server.submit(name, command, runtime_env or environment(), {"rso_sweep_question": question})
+    server.submit(name, command, runtime_env or environment(), {_MARK: question})
     try:
         yield name
     finally:
@@ -73,10 +75,12 @@ def asked(
 
 
 def _end(server: JobServer, name: str) -> None:
-    """Takes the job from the list, once it is over."""
+    """Sees to it that the job ends, and takes those before it from the cluster's list.
+
+    Ray's own watch over a job ends a little later than the job: of one that is taken from the list
+    at once it would make a new entry, for a job that has failed.
+    """
     if server.status(name)[0] not in _OVER:
         server.stop(name)
-    deadline = time.monotonic() + _ANSWER_S
-    while server.status(name)[0] not in _OVER and time.monotonic() < deadline:
-        time.sleep(_BETWEEN_LOOKS_S)
-    server.forget(name)
+    for old in server.old_jobs(_MARK, _WATCHED_S):
+        server.forget(old)

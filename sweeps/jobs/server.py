@@ -72,12 +72,12 @@ class JobServer:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
             with _connection(), _without_addresses_of_the_environment():
-                self._client = _Client(address, headers=headers)
+                self._client = _Client(address, headers)
         except LostConnection as error:
             raise InvalidInput(f"{named} does not answer ({error}){_what_it_must_be()}") from error
         except AuthenticationError as error:
             raise InvalidInput(_refusal(named, has_token=token is not None)) from error
-        except (RuntimeError, ValueError, KeyError, requests.RequestException) as error:
+        except (RuntimeError, LookupError, TypeError, ValueError, requests.HTTPError) as error:
             raise InvalidInput(
                 f"{named} answers, but not as a Ray cluster's dashboard{_what_it_must_be()}"
             ) from error
@@ -95,6 +95,19 @@ class JobServer:
             details = self._client.list_jobs()
         jobs = (_job(each) for each in details)
         return [job for job in jobs if job is not None]
+
+    def old_jobs(self, mark: str, age_s: float) -> list[str]:
+        """The names of jobs with that key in their metadata that have been over for so long."""
+        with _answers():
+            details = self._client.list_jobs()
+        ended_before_ms = (time.time() - age_s) * 1000
+        return [
+            each.submission_id
+            for each in details
+            if mark in (each.metadata or {})
+            and each.submission_id is not None
+            and 0 < (each.end_time or 0) < ended_before_ms
+        ]
 
     def job(self, name: str) -> Job:
         """One that is known to be there."""
@@ -211,6 +224,11 @@ class JobServer:
 
 class _Client(JobSubmissionClient):
     """Ray's client, which by itself would wait for an answer for ever."""
+
+    def __init__(self, address: str, headers: dict[str, str]) -> None:
+        super().__init__(address, headers=headers)
+        if self._ssl_context is None:
+            self._ssl_context = True  # the same for aiohttp, which warns of None
 
     def _do_request(self, *arguments: Any, **options: Any) -> Any:
         return super()._do_request(*arguments, **{"timeout": _TIMEOUT_S, **options})
