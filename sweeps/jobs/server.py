@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -298,7 +298,8 @@ async def _next(pieces: AsyncIterator[str]) -> str:
 async def _closed(pieces: AsyncIterator[str]) -> None:
     """Closes its connection."""
     assert isinstance(pieces, AsyncGenerator), "a function with `yield` has made it"
-    await pieces.aclose()
+    with suppress(RuntimeError):  # an interrupt has left it in the middle of a step
+        await pieces.aclose()
 
 
 def _job(details: Any) -> Job | None:

@@ -8,8 +8,8 @@ from sweeps.jobs.following import followed, said_so_far
 from sweeps.jobs.job import Job
 from sweeps.jobs.server import JobServer
 
-_SAID_AT_THE_END = "interrupted; "
-"""By a driver whose runs have written their checkpoints."""
+_SAID_FIRST, _SAID_LAST = "stopping: ", "interrupted; "
+"""By a driver that is stopped: before its runs write their checkpoints, and after that."""
 
 
 def stopped(server: JobServer, job: Job, write: Callable[[str], None]) -> str:
@@ -36,6 +36,8 @@ def stopped(server: JobServer, job: Job, write: Callable[[str], None]) -> str:
     now = server.job(job.name)
     if now.status != "STOPPED":
         return now.state()  # it was quicker
-    if any(_SAID_AT_THE_END in line for line in lines):
+    if any(_SAID_LAST in line for line in lines):
         return "stopped; its runs have written their checkpoints"
-    return "stopped before it had anything to keep, or killed; what was complete is kept"
+    if any(_SAID_FIRST in line for line in lines):
+        return "killed while its runs wrote their checkpoints; what was complete is kept"
+    return "stopped while it trained nothing: before its first run, or after its last"

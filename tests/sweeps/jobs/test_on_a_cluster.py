@@ -24,7 +24,8 @@ from sweeps.jobs.job import Job
 from sweeps.jobs.server import JobServer
 from sweeps.jobs.where import Where
 
-pytestmark = pytest.mark.long
+# on a busy machine each command takes half a minute: a Ray actor and a Python process are started
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -188,12 +189,18 @@ def test_the_whole_way_of_a_sweep_that_is_stopped_killed_and_gone_on_with(
 def test_a_stopped_job_has_checkpoints_and_one_whose_driver_was_killed_is_gone_on_with(
     rso: Call, head: dict[str, str], tmp_path: Path
 ) -> None:
-    (tmp_path / "my_parts" / "pauses.py").write_text("import time\ndef pause(): time.sleep(0.4)\n")
-    status, out, said = rso("submit", "mine.yaml", "--out", "kept/here", "--set", "budget.cycles=8")
+    is_slow = tmp_path / "slow"
+    is_slow.touch()
+    (tmp_path / "my_parts" / "pauses.py").write_text(
+        "import pathlib, time\n"
+        f"def pause(): time.sleep(0.4 * pathlib.Path({str(is_slow)!r}).exists())\n"
+    )
+    cycles = ["--set", "budget.cycles=300"]
+    status, out, said = rso("submit", "mine.yaml", "--out", "kept/here", *cycles)
     assert status == 0, said
     job, folder = out.strip(), Path(head["home"], "kept/here")
-    cycles = folder / "records" / "cycles.jsonl"
-    _wait(lambda: cycles.exists() and len(cycles.read_text().splitlines()) >= 3)
+    rows = folder / "records" / "cycles.jsonl"
+    _wait(lambda: rows.exists() and len(rows.read_text().splitlines()) >= 3)
 
     status, _, said = rso("resume", job)
     assert status == 2
@@ -226,6 +233,7 @@ def test_a_stopped_job_has_checkpoints_and_one_whose_driver_was_killed_is_gone_o
             if "sweeps.jobs.entry" in " ".join(process.info["cmdline"] or ())
         )
         driver.kill()
+        is_slow.unlink()
         _wait(lambda: server.job(f"{job}-2").is_over)
     status, _, said = rso("logs", job, "--follow")
     assert status == 1
@@ -236,9 +244,7 @@ def test_a_stopped_job_has_checkpoints_and_one_whose_driver_was_killed_is_gone_o
     status, out, _ = rso("status")
     assert out.splitlines()[0].startswith(f"{job}-3  ")
     assert "finished" in out.splitlines()[0]
-    status, _, said = rso(
-        "run", "mine.yaml", "--set", "budget.cycles=8", "--executor", "inline", "--out", "inline"
-    )
+    status, _, said = rso("run", "mine.yaml", *cycles, "--executor", "inline", "--out", "inline")
     assert status == 0, said
     assert rso("fetch", job, "--out", "fetched")[0] == 0
     assert _rows(Path("fetched"), "cycles.jsonl") == _rows(Path("inline"), "cycles.jsonl")
