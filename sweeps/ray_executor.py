@@ -17,10 +17,11 @@ from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput
 from rso_core.training import Training
 from sweeps.capacity import Capacity
+from sweeps.queueing import lacking, startable
 from sweeps.ray_connection import connect
 from sweeps.ray_crew import Crew, CrewMaker, explanations, with_arrays
 from sweeps.ray_losses import loss
-from sweeps.ray_machines import Demand, Machines, can_grow, lacking
+from sweeps.ray_machines import Demand, Machines, can_grow
 from sweeps.ray_relay import Relay
 from sweeps.resources import Needs, Resources
 from sweeps.runs import LAST_EVENTS, Run, RunBegan, RunEvent, RunInterrupted, RunSuspended
@@ -105,28 +106,11 @@ class RayExecutor:
         return max(0, min(self._most - len(self._busy), n_free))
 
     def startable(self, waiting: Sequence[Run]) -> list[Run]:
-        """See `Executor.startable`.
-
-        Where one finds no room, a later one passes it only if that takes none of the room which
-        it will have when one of its kind ends.
-        """
-        capacity, taken = self._machines.capacity, self._needs_of_busy()
-        chosen: list[Run] = []
-        passed: dict[Needs, None] = {}
-        for run in waiting:
-            if len(self._busy) + len(chosen) >= self._most:
-                break
-            needs = self._resources.needs_of(run.configuration)
-            with_it = taken + Counter([needs])
-            if needs in passed or not capacity.holds(with_it):
-                if not passed and len(self._resources.kinds()) == 1:
-                    break  # all are alike
-                if capacity.n_of(needs):  # else it waits for machines that are not there
-                    passed[needs] = None
-            elif all(capacity.holds(_after_one_ended(with_it, before)) for before in passed):
-                taken = with_it
-                chosen.append(run)
-        return chosen
+        """See `Executor.startable`."""
+        needs = [self._resources.needs_of(run.configuration) for run in waiting]
+        most = self._most - len(self._busy)
+        chosen = startable(needs, self._machines.capacity, self._needs_of_busy(), most)
+        return [waiting[position] for position in chosen]
 
     def expect(self, waiting: Sequence[Run], n_more: int) -> None:
         """See `Executor.expect`: shows an autoscaler what is lacking, and gives back the rest."""
@@ -302,11 +286,6 @@ class _Slot:
 
     def owed(self) -> list[Any]:
         return [self.polled, *self.others]
-
-
-def _after_one_ended(taken: Counter[Needs], needs: Needs) -> Counter[Needs]:
-    """What is taken once a run that waits has the room of one of its kind, if there is one."""
-    return taken if taken[needs] else taken + Counter([needs])
 
 
 def _check_room(resources: Resources, capacity: Capacity) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,25 +92,6 @@ def _node_types() -> set[str]:
     written = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
     report = json.loads(written).get("autoscaler_report") if written else None
     return set() if report is None else {*report["active_nodes"], *(report["idle_nodes"] or ())}
-
-
-def lacking(
-    capacity: Capacity, busy: Mapping[Needs, int], wanted: Mapping[Needs, int]
-) -> Counter[Needs]:
-    """Of the runs that are wanted beside the busy ones: how many of each kind have no room.
-
-    Args:
-        capacity: of the machines that are there.
-        busy: runs that have their room.
-        wanted: runs that could be trained at once with them.
-    """
-    placed: Counter[Needs] = Counter(busy)
-    without: Counter[Needs] = Counter()
-    for needs in sorted(wanted, reverse=True):
-        n_placed = min(wanted[needs], capacity.n_of(needs, placed))
-        placed[needs] += n_placed
-        without[needs] = wanted[needs] - n_placed
-    return +without
 
 
 def _task(needs: Needs) -> Any:

@@ -108,9 +108,12 @@ class Resources(Section):
 
     def needs_of(self, configuration: Configuration) -> Needs:
         """What a run of a configuration is given."""
+        usual = Needs(self.cpus_per_run, self.gpus_per_run, self.workers_per_run)
+        if not self.rules and usual.workers == 1:
+            return usual  # a driver asks for thousands of runs again and again
         values = configuration.values()
         values |= {f"{configuration.optimizer}.{name}": value for name, value in values.items()}
-        needs = Needs(self.cpus_per_run, self.gpus_per_run, self.workers_per_run)
+        needs = usual
         for rule in self.rules:
             if rule.when.holds(values):
                 needs = rule.applied(needs)
