@@ -8,6 +8,7 @@ them installs there, the others do not see.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import shutil
@@ -23,6 +24,7 @@ from types import TracebackType
 ROOT = Path(__file__).parents[3]
 _SUBNET = "10.231.77"
 _SWITCH = "switch"
+_NUMBERS = itertools.count()
 
 _INIT = r"""
 set -eu
@@ -91,7 +93,7 @@ class Hosts:
     """
 
     def __init__(self, names: Sequence[str], profile: str) -> None:
-        self._prefix = f"rso-{os.getpid()}-"
+        self._prefix = f"rso-{os.getpid()}-{next(_NUMBERS)}-"
         self._profile = profile
         self.addresses = {name: f"{_SUBNET}.{index}" for index, name in enumerate(names, 10)}
         self._scratch = Path(tempfile.mkdtemp(prefix="rso-hosts-"))
@@ -139,8 +141,17 @@ class Hosts:
         isolated = ["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
         with (self._scratch / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                ["ip", "netns", "exec", self._prefix + name, "unshare", *isolated]
-                + ["bash", "-c", _INIT],
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    self._prefix + name,
+                    "unshare",
+                    *isolated,
+                    "bash",
+                    "-c",
+                    _INIT,
+                ],
                 env={
                     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                     "NAME": name,
@@ -200,7 +211,6 @@ class Hosts:
             "--ipc",
             "--net",
             "--pid",
-        ] + [
             *("env", "-i", "HOME=/root", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"),
             *("bash", "-lc", f"cd; {command}"),
         ]
@@ -213,9 +223,10 @@ class Hosts:
                 stdout=subprocess.PIPE,
                 check=True,
             ).stdout
-            unpack = (
-                f"mkdir -p {target} && tar -C {target} -x" if source.is_dir() else f"cat > {target}"
-            )
+            if source.is_dir():
+                unpack = f"mkdir -p {target} && tar -C {target} -x"
+            else:
+                unpack = f"mkdir -p $(dirname {target}) && cat > {target}"
             subprocess.run(self.entering(unpack), input=packed, check=True)
 
     def cut_off(self, name: str) -> None:

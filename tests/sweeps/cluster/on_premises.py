@@ -1,4 +1,4 @@
-"""A sweep on a cluster that `ray up` starts on hosts of their own, one of which is cut off in the middle.
+"""A sweep on a cluster that `ray up` starts on separate hosts, one of which is cut off meanwhile.
 
     python -m tests.sweeps.cluster.on_premises
 
@@ -36,7 +36,7 @@ NOT_HERE = 77
 SWEEP = """
 name: hosts
 data: {name: mnist, train_size: 2000, validation_size: 500, test_size: 500}
-budget: {cycles: 8}
+budget: {cycles: 5}
 space:
   architecture: [mlp(4), mlp(8)]
   batch_size: [100, 500]
@@ -97,8 +97,17 @@ class _Watch:
 
 def _sweep_in_process(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from sweeps.cli import main; main()", "run", "sweep.yaml"]
-        + ["--executor", "inline", "--out", "undisturbed"],
+        [
+            sys.executable,
+            "-c",
+            "from sweeps.cli import main; main()",
+            "run",
+            "sweep.yaml",
+            "--executor",
+            "inline",
+            "--out",
+            "undisturbed",
+        ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -119,7 +128,7 @@ def _on_hosts(hosts: Hosts, folder: Path, watch: _Watch) -> list[str]:
     faults += _disturbed_sweep(hosts, folder, watch)
     _say(hosts, "cd checkout && ray down -y ../cluster.yaml", 120)
     watch.lap("ray down")
-    if hosts.on("head", "pgrep -f 'gcs_server|raylet'").returncode == 0:
+    if hosts.on("head", "pgrep -f '[g]cs_server|[r]aylet'").returncode == 0:
         faults.append("Ray still runs on the head after `ray down`")
     return faults
 

@@ -264,8 +264,15 @@ def _sent(source: Path, target: Path, excluded: list[str]) -> list[str]:
     options = SSHCommandRunner._create_rsync_filter_args(None, {"rsync_exclude": excluded})
     is_folder = source.is_dir()
     done = subprocess.run(
-        ["rsync", "-az", "--dry-run", "--out-format=%n", *options]
-        + [f"{source}/" if is_folder else str(source), f"{target}/" if is_folder else str(target)],
+        [
+            "rsync",
+            "-az",
+            "--dry-run",
+            "--out-format=%n",
+            *options,
+            f"{source}/" if is_folder else str(source),
+            f"{target}/" if is_folder else str(target),
+        ],
         capture_output=True,
         text=True,
         check=True,
