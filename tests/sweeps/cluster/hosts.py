@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -24,6 +25,7 @@ from types import TracebackType
 ROOT = Path(__file__).parents[3]
 _SUBNET = "10.231.77"
 _SWITCH = "switch"
+_NAMESPACES = ("--mount", "--uts", "--ipc", "--pid")
 _NUMBERS = itertools.count()
 
 _INIT = r"""
@@ -120,6 +122,7 @@ class Hosts:
         signal.signal(signal.SIGTERM, self._before)
 
     def _start(self) -> None:
+        _remove_leftovers()
         keys = self._scratch / "keys"
         keys.mkdir()
         _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "hosts", "-f", str(keys / "id"))
@@ -138,20 +141,11 @@ class Hosts:
             self._await_ssh(name)
 
     def _first_process(self, name: str, keys: Path) -> subprocess.Popen[bytes]:
-        isolated = ["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self._prefix + name]
+        command += ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
         with (self._scratch / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                [
-                    "ip",
-                    "netns",
-                    "exec",
-                    self._prefix + name,
-                    "unshare",
-                    *isolated,
-                    "bash",
-                    "-c",
-                    _INIT,
-                ],
+                [*command, "bash", "-c", _INIT],
                 env={
                     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                     "NAME": name,
@@ -167,8 +161,8 @@ class Hosts:
             )
 
     def _await_ssh(self, name: str) -> None:
-        deadline = time.monotonic() + 20
-        while self.on(name, "true", timeout_s=10).returncode != 0:
+        deadline = time.monotonic() + 60
+        while self.on(name, "true").returncode != 0:
             if time.monotonic() > deadline:
                 log = (self._scratch / f"{name}.log").read_text()
                 raise RuntimeError(f"host {name} does not answer:\n{log}")
@@ -199,21 +193,12 @@ class Hosts:
             timeout=timeout_s,
         )
 
-    def entering(self, command: str) -> list[str]:
+    def entering(self, command_line: str) -> list[str]:
         """The command line that runs a shell command where the user sits."""
         first = _child(self._processes[self._desk].pid)
-        return [
-            "nsenter",
-            "--target",
-            str(first),
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            *("env", "-i", "HOME=/root", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"),
-            *("bash", "-lc", f"cd; {command}"),
-        ]
+        command = ["nsenter", f"--target={first}", "--net", *_NAMESPACES]
+        command += ["env", "-i", "HOME=/root", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        return [*command, "bash", "-lc", f"cd; {command_line}"]
 
     def put(self, files: Mapping[Path, str]) -> None:
         """Copies files and folders to where the user sits: what to where."""
@@ -254,6 +239,14 @@ def _child(pid: int) -> int:
 def _namespaces() -> list[str]:
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
     return [line.split()[0] for line in listed.splitlines() if line]
+
+
+def _remove_leftovers() -> None:
+    """The networks of processes that were killed; their hosts have died with them."""
+    for namespace in _namespaces():
+        owner = re.fullmatch(r"rso-(\d+)-\d+-.*", namespace)
+        if owner is not None and not Path(f"/proc/{owner[1]}").exists():
+            _ip("netns", "del", namespace)
 
 
 def _ip(*arguments: str) -> None:

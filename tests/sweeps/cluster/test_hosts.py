@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+# pytest's own program, unlike `python -m pytest`, does not look for modules here
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.sweeps.cluster.hosts import ROOT, Hosts, why_not  # noqa: E402  (found by the line above)
+from tests.sweeps.cluster.hosts import ROOT, Hosts, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -53,10 +54,14 @@ def test_nothing_of_them_is_left_whatever_happens() -> None:
         listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
         return {line.split()[0] for line in listed.splitlines()}
 
+    def fail_within() -> None:
+        with Hosts(["desk", "only"], "") as made:
+            assert made.on("only", "sleep 4242 > /dev/null 2>&1 &").returncode == 0
+            assert len(namespaces() - before) == 3
+            raise ValueError("on purpose")
+
     before = namespaces()
-    with pytest.raises(ValueError, match="on purpose"), Hosts(["desk", "only"], "") as made:
-        assert made.on("only", "sleep 4242 > /dev/null 2>&1 &").returncode == 0
-        assert len(namespaces() - before) == 3
-        raise ValueError("on purpose")
+    with pytest.raises(ValueError, match="on purpose"):
+        fail_within()
     assert namespaces() == before
     assert subprocess.run(["pgrep", "-f", "sleep 4242"]).returncode != 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -218,6 +219,7 @@ def test_the_image_and_the_launcher_take_the_same_parts_of_the_checkout(asked: C
     assert copied == set(asked["file_mounts"].values())
 
 
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="there is no rsync")
 def test_all_of_the_packages_reach_the_nodes_and_nothing_else_of_the_checkout(
     asked: Config, tmp_path: Path
 ) -> None:
