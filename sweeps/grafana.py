@@ -7,4 +7,4 @@ from importlib.resources import files
 
 def dashboard_text() -> str:
     """The dashboard, as the JSON that Grafana imports; it asks for its Prometheus itself."""
-    return files("sweeps").joinpath("grafana.json").read_text(encoding="utf-8")
+    return files("sweeps.cluster").joinpath("grafana.json").read_text(encoding="utf-8")
