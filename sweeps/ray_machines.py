@@ -19,6 +19,8 @@ from sweeps.resources import Needs
 
 _COUNT_S = 2.0
 """How long a count of the machines is good for."""
+_FIRST_REPORT_S = 30.0
+"""How long after its start an autoscaler may take to report for the first time."""
 _MOST_SHOWN = 512
 """Of a kind of run: more than these need not wait for the autoscaler to see how much is lacking."""
 
@@ -81,17 +83,29 @@ def can_grow() -> bool:
     """
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     made_up = {format_readonly_node_type(node["NodeID"]) for node in nodes}
-    return bool(_node_types() - made_up)
+    deadline = time.monotonic() + _FIRST_REPORT_S
+    types = _node_types()
+    while types is None and _has_monitor() and time.monotonic() < deadline:
+        time.sleep(0.5)
+        types = _node_types()
+    return bool((types or set()) - made_up)
 
 
-def _node_types() -> set[str]:
-    """The types of machines, as the autoscaler calls them, of which there are some now."""
+def _has_monitor() -> bool:
+    return _internal_kv_get("AutoscalerMetricsAddress") is not None
+
+
+def _node_types() -> set[str] | None:
+    """The types of machines, as the autoscaler calls them, of which there are some now.
+
+    None if it has not reported yet.
+    """
     if is_autoscaler_v2(fetch_from_server=True):
         status = get_cluster_status(ray.get_runtime_context().gcs_address)
-        return {node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)}
+        return {n.ray_node_type_name for n in (*status.active_nodes, *status.idle_nodes)} or None
     written = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
     report = json.loads(written).get("autoscaler_report") if written else None
-    return set() if report is None else {*report["active_nodes"], *(report["idle_nodes"] or ())}
+    return None if report is None else {*report["active_nodes"], *(report["idle_nodes"] or ())}
 
 
 def _task(needs: Needs) -> Any:

@@ -44,7 +44,7 @@ def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Call:
     """Calls the command line in an empty folder, on a few images: status, stdout, stderr."""
-    small = bench_command._DATA.model_copy(update={"train_size": 200, "test_size": 10})
+    small = bench_command.BENCH_DATA.model_copy(update={"train_size": 200, "test_size": 10})
     monkeypatch.setattr(bench_command, "load_dataset", lambda _: load_dataset(small))
     monkeypatch.setattr(bench_command, "matrix_product_peak", lambda n_threads: 1e11 * n_threads)
     monkeypatch.chdir(tmp_path)
