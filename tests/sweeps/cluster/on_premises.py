@@ -78,10 +78,12 @@ def main() -> int:
         folder = Path(scratch)
         (folder / "sweep.yaml").write_text(SWEEP)
         watch = _Watch()
-        _sweep_in_process(folder)
-        watch.lap("the sweep in process")
-        with Hosts(["desk", "head", "worker-1", "worker-2"], PROFILE) as hosts:
-            faults = _on_hosts(hosts, folder, watch)
+        undisturbed = _begin_in_process(folder)
+        try:
+            with Hosts(["desk", "head", "worker-1", "worker-2"], PROFILE) as hosts:
+                faults = _on_hosts(hosts, folder, undisturbed, watch)
+        finally:
+            undisturbed.kill()
     print("\n".join(f"FAULT: {fault}" for fault in faults) or "nothing lost, nothing twice")
     return int(bool(faults))
 
@@ -98,29 +100,29 @@ class _Watch:
         self._since = now
 
 
-def _sweep_in_process(folder: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from sweeps.cli import main; main()",
-            "run",
-            "sweep.yaml",
-            "--executor",
-            "inline",
-            "--out",
-            "undisturbed",
-        ],
+def _begin_in_process(folder: Path) -> subprocess.Popen[str]:
+    """The undisturbed sweep, which runs while the cluster is started."""
+    options = ["--executor", "inline", "--out", "undisturbed"]
+    program = "from sweeps.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "run", "sweep.yaml", *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"the sweep in process ended with {done.returncode}: {done.stderr}")
 
 
-def _on_hosts(hosts: Hosts, folder: Path, watch: _Watch) -> list[str]:
+def _end_of(undisturbed: subprocess.Popen[str]) -> None:
+    said, _ = undisturbed.communicate(timeout=SWEEP_S)
+    if undisturbed.returncode != 0:
+        raise RuntimeError(f"the sweep in process ended with {undisturbed.returncode}:\n{said}")
+
+
+def _on_hosts(
+    hosts: Hosts, folder: Path, undisturbed: subprocess.Popen[str], watch: _Watch
+) -> list[str]:
     _furnish(hosts, folder)
     watch.lap("four hosts, and the checkout on the first")
     _say(hosts, "cd checkout && ray up -y ../cluster.yaml", UP_S)
@@ -128,6 +130,8 @@ def _on_hosts(hosts: Hosts, folder: Path, watch: _Watch) -> list[str]:
     faults = _faults_of_nodes(_joined(hosts))
     watch.lap("both workers have joined")
     faults += _faults_of_token(hosts)
+    _end_of(undisturbed)
+    watch.lap("the same sweep in process, begun at the start")
     faults += _disturbed_sweep(hosts, folder, watch)
     _say(hosts, "cd checkout && ray down -y ../cluster.yaml", 120)
     watch.lap("ray down")
