@@ -4,6 +4,3 @@ export PATH="$HOME/rso-sweep-env/bin:$PATH"
 # Without the cluster's token, which lies in ~/.ray/auth_token, nobody can do anything there.
 export RAY_AUTH_MODE=token
 export RAY_USAGE_STATS_ENABLED=0
-
-# Ray gives a node half a minute to start, which is too little for one that is busy at that moment.
-export RAY_raylet_start_wait_time_s=120

@@ -11,7 +11,6 @@ undisturbed, bit for bit in all but times, hosts and the number of attempts. The
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from pathlib import Path
@@ -36,10 +36,10 @@ NOT_HERE = 77
 SWEEP = """
 name: hosts
 data: {name: mnist, train_size: 2000, validation_size: 500, test_size: 500}
-budget: {cycles: 5}
+budget: {cycles: 4}
 space:
   architecture: [mlp(4), mlp(8)]
-  batch_size: [100, 500]
+  batch_size: [100, 200]
   optimizer: [rso, sgd]
   perturbation_std: 1.0
   learning_rate: 0.1
@@ -65,6 +65,9 @@ SWEEP_S = 900
 """How long the sweep may take, the silence of a machine that was cut off included."""
 
 
+AT_THE_DESK = "PYTHONWARNINGS=ignore rso-sweep"
+
+
 def main() -> int:
     """Does it all; 0 if nothing was lost, 77 if this machine cannot have the hosts."""
     reason = why_not()
@@ -75,10 +78,12 @@ def main() -> int:
         folder = Path(scratch)
         (folder / "sweep.yaml").write_text(SWEEP)
         watch = _Watch()
-        _sweep_in_process(folder)
-        watch.lap("the sweep in process")
-        with Hosts(["desk", "head", "worker-1", "worker-2"], PROFILE) as hosts:
-            faults = _on_hosts(hosts, folder, watch)
+        undisturbed = _begin_in_process(folder)
+        try:
+            with Hosts(["desk", "head", "worker-1", "worker-2"], PROFILE) as hosts:
+                faults = _on_hosts(hosts, folder, undisturbed, watch)
+        finally:
+            undisturbed.kill()
     print("\n".join(f"FAULT: {fault}" for fault in faults) or "nothing lost, nothing twice")
     return int(bool(faults))
 
@@ -95,29 +100,29 @@ class _Watch:
         self._since = now
 
 
-def _sweep_in_process(folder: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from sweeps.cli import main; main()",
-            "run",
-            "sweep.yaml",
-            "--executor",
-            "inline",
-            "--out",
-            "undisturbed",
-        ],
+def _begin_in_process(folder: Path) -> subprocess.Popen[str]:
+    """The undisturbed sweep, which runs while the cluster is started."""
+    options = ["--executor", "inline", "--out", "undisturbed"]
+    program = "from sweeps.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "run", "sweep.yaml", *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"the sweep in process ended with {done.returncode}: {done.stderr}")
 
 
-def _on_hosts(hosts: Hosts, folder: Path, watch: _Watch) -> list[str]:
+def _end_of(undisturbed: subprocess.Popen[str]) -> None:
+    said, _ = undisturbed.communicate(timeout=SWEEP_S)
+    if undisturbed.returncode != 0:
+        raise RuntimeError(f"the sweep in process ended with {undisturbed.returncode}:\n{said}")
+
+
+def _on_hosts(
+    hosts: Hosts, folder: Path, undisturbed: subprocess.Popen[str], watch: _Watch
+) -> list[str]:
     _furnish(hosts, folder)
     watch.lap("four hosts, and the checkout on the first")
     _say(hosts, "cd checkout && ray up -y ../cluster.yaml", UP_S)
@@ -125,6 +130,8 @@ def _on_hosts(hosts: Hosts, folder: Path, watch: _Watch) -> list[str]:
     faults = _faults_of_nodes(_joined(hosts))
     watch.lap("both workers have joined")
     faults += _faults_of_token(hosts)
+    _end_of(undisturbed)
+    watch.lap("the same sweep in process, begun at the start")
     faults += _disturbed_sweep(hosts, folder, watch)
     _say(hosts, "cd checkout && ray down -y ../cluster.yaml", 120)
     watch.lap("ray down")
@@ -151,6 +158,7 @@ def _furnish(hosts: Hosts, folder: Path) -> None:
     parts = [ROOT / part for part in config["file_mounts"].values()]
     hosts.put({part: f"~/checkout/{part.name}" for part in parts})
     hosts.put({folder / name: f"~/{name}" for name in ("cluster.yaml", "sweep.yaml")})
+    _say(hosts, "pip install -q --no-deps ./checkout", UP_S)
     for name in hosts.addresses:
         hosts.on(name, f"ln -s {sys.prefix} ~/rso-sweep-env")
 
@@ -217,44 +225,36 @@ def _faults_of_token(hosts: Hosts) -> list[str]:
 
 
 def _disturbed_sweep(hosts: Hosts, folder: Path, watch: _Watch) -> list[str]:
-    """Runs the sweep from the desk, cuts off a worker that trains, and brings the records back."""
-    out = "~/rso-sweep-runs/disturbed"
-    hosts.on("head", f"cat > ~/sweep.yaml <<'END'\n{SWEEP}\nEND")
-    driver = subprocess.Popen(
-        hosts.entering(
-            hosts.over_ssh("head", f"rso-sweep run sweep.yaml --address auto --out {out}")
-        ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        n_before = _await_training(hosts, out, driver)
-        watch.lap(f"the sweep until both workers train ({n_before} cycles are over)")
-        hosts.cut_off("worker-2")
-        printed, _ = driver.communicate(timeout=SWEEP_S)
-    finally:
-        driver.kill()
-    watch.lap("the sweep from the cut to its end")
-    if driver.returncode != 0:
-        return [f"the sweep ended with status {driver.returncode}:\n{printed[-3000:]}"]
-    _fetch(hosts, out, folder / "disturbed")
+    """Submits the sweep from the desk, cuts off a worker that trains, and fetches its folder."""
+    said = _say(hosts, f"{AT_THE_DESK} submit sweep.yaml --cluster cluster.yaml", 300)
+    (job,) = re.findall(r"^hosts-\S+$", said, re.MULTILINE)
+    watch.lap(f"rso-sweep submit: {job}")
+    n_before = _await_training(hosts, job)
+    watch.lap(f"until both workers have trained ({n_before} cycles are over)")
+    hosts.cut_off("worker-2")
+    followed = hosts.here(f"{AT_THE_DESK} logs {job} --follow --cluster cluster.yaml", SWEEP_S)
+    watch.lap("rso-sweep logs --follow, from the cut to the sweep's end")
+    if followed.returncode != 0:
+        return [f"the job ended with status {followed.returncode}:\n{followed.stdout[-3000:]}"]
+    state = _say(hosts, f"{AT_THE_DESK} status {job} --cluster cluster.yaml", 120)
+    print(textwrap.indent(state.strip(), "          "), flush=True)
+    _say(hosts, f"{AT_THE_DESK} fetch {job} --out disturbed --cluster cluster.yaml", 300)
+    hosts.get("~/disturbed", folder / "disturbed")
+    watch.lap("rso-sweep status and fetch")
     return _differences(folder) + _faults_of_cut(folder, watch)
 
 
-def _await_training(hosts: Hosts, out: str, driver: subprocess.Popen[str]) -> int:
+def _await_training(hosts: Hosts, job: str) -> int:
     """Waits until each worker has ended a run; how many cycles are over by then."""
     deadline = time.monotonic() + SWEEP_S
+    out = f"~/rso-sweep-runs/{job}"
     while True:
         rows = _rows_there(hosts, out, "runs.jsonl")
         if {row["host"] for row in rows} == {"worker-1", "worker-2"}:
             return len(_rows_there(hosts, out, "cycles.jsonl"))
-        if driver.poll() is not None:
-            assert driver.stdout is not None
-            raise RuntimeError(f"the sweep ended before the cut:\n{driver.stdout.read()[-3000:]}")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"not both workers have trained: {rows}")
+            said = hosts.here(f"{AT_THE_DESK} logs {job} --cluster cluster.yaml").stdout
+            raise RuntimeError(f"not both workers have trained: {rows}\n{said[-3000:]}")
         time.sleep(1)
 
 
@@ -265,12 +265,6 @@ def _rows_there(hosts: Hosts, out: str, name: str) -> list[dict[str, Any]]:
         for line in text.splitlines()
         if line.startswith("{") and line.endswith("}")
     ]
-
-
-def _fetch(hosts: Hosts, out: str, target: Path) -> None:
-    packed = hosts.on("head", f"tar -C {out} -cz . | base64 -w0").stdout
-    target.mkdir()
-    subprocess.run(["tar", "-C", target, "-xz"], input=base64.b64decode(packed), check=True)
 
 
 def _differences(folder: Path) -> list[str]:

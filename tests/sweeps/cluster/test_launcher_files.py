@@ -195,6 +195,8 @@ def test_ray_and_python_are_the_same_everywhere_and_within_the_project_s_ranges(
     ((base, minor),) = re.findall(r"^FROM rayproject/ray:(\S+)-py3(\d+)-cpu$", dockerfile, re.M)
     ray_versions |= {base, *re.findall(r"ray==([\d.]+)", dockerfile)}
     ray_versions |= set(re.findall(r"RAY_VERSION=([\d.]+)", (CLUSTER / "install.sh").read_text()))
+    for page in (ROOT / "README.md", CLUSTER / "README.md"):
+        ray_versions |= set(re.findall(r"ray==([\d.]+)", page.read_text()))
     ray_versions.add(ray_job["spec"]["rayClusterSpec"]["rayVersion"])
     python_versions.add(f"3.{minor}")
     (ray_version,), (python_version,) = ray_versions, python_versions
