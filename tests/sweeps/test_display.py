@@ -67,3 +67,19 @@ def test_why_no_further_trial_is_begun_is_said(shown: Show) -> None:
     assert "best test loss 0.25 (trial 0) · no further trial: no improvement over 5 trials" in (
         text.getvalue()
     )
+
+
+def test_refreshes_that_follow_each_other_at_once_are_drawn_once(
+    shown: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, display = shown
+    kept = progress(["test_loss"])
+    moment = 100.0
+    monkeypatch.setattr("sweeps.display.time.monotonic", lambda: moment)
+    display.refresh(kept)
+    length = len(text.getvalue())
+    display.refresh(kept)
+    assert len(text.getvalue()) == length
+    moment += 0.25
+    display.refresh(kept)
+    assert len(text.getvalue()) > length
