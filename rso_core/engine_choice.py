@@ -12,6 +12,7 @@ from rso_core.engines import Engine, ReferenceEngine
 from rso_core.errors import InvalidInput
 from rso_core.incremental.graph import UnsupportedNetwork
 from rso_core.incremental.graph_reader import network_graph
+from rso_core.peers import ALONE, Peers
 
 EngineName = Literal["auto", "incremental", "reference"]
 
@@ -27,6 +28,7 @@ def build_engine(
     *,
     n_threads: int,
     memory_bytes: int,
+    peers: Peers = ALONE,
 ) -> Engine:
     """The engine of that name for a network and its data; see `Engine`.
 
@@ -38,21 +40,23 @@ def build_engine(
         targets: [n] int64.
         n_threads: for an engine on the CPU.
         memory_bytes: for what an incremental engine keeps of the batches.
+        peers: the workers that share the batches.
 
     Raises:
-        InvalidInput: `incremental` for a network that it does not know.
+        InvalidInput: `incremental` for a network that it does not know, or several workers for
+            what they cannot share.
     """
     if name == "reference":
-        return ReferenceEngine(model, inputs, targets)
+        return ReferenceEngine(model, inputs, targets, peers=peers)
     try:
-        return _incremental(model, inputs, targets, n_threads, memory_bytes)
+        return _incremental(model, inputs, targets, n_threads, memory_bytes, peers)
     except UnsupportedNetwork as error:
         if name == "incremental":
             raise InvalidInput(
                 f"'engine' must be auto or reference for this network, got incremental; {error}"
             ) from error
         _announce(str(error))
-        return ReferenceEngine(model, inputs, targets)
+        return ReferenceEngine(model, inputs, targets, peers=peers)
 
 
 def announce_fallback(model: nn.Module, input_shape: tuple[int, ...]) -> None:
@@ -69,7 +73,13 @@ def _incremental(
     targets: torch.Tensor,
     n_threads: int,
     memory_bytes: int,
+    peers: Peers,
 ) -> Engine:
+    if peers.size > 1 and inputs.device.type != "cpu":
+        raise InvalidInput(
+            f"'workers_per_run' must be 1 for the incremental engine on {inputs.device.type}, "
+            f"got {peers.size}; train on CPUs, or set 'rso.engine' to reference"
+        )
     # what is not used is not imported: numba and its kernels take a second
     if inputs.device.type != "cpu":
         from rso_core.incremental.device_engine import DeviceEngine
@@ -77,6 +87,8 @@ def _incremental(
         return DeviceEngine(model, inputs, targets, memory_bytes=memory_bytes)
     from rso_core.incremental.engine import IncrementalEngine
 
+    if peers.size > 1:
+        return ReferenceEngine(model, inputs, targets, peers=peers)
     return IncrementalEngine(model, inputs, targets, n_threads=n_threads, memory_bytes=memory_bytes)
 
 

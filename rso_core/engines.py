@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
 from rso_core.batches import Batches
 from rso_core.evaluation import batch_statistics, evaluate, summed_cross_entropy
+from rso_core.peers import ALONE, Peers, share_of
+from rso_core.shared_batches import check_shareable, shared_batch_statistics
 
 KEEP, PLUS, MINUS = 0, 1, 2
 """The three candidates in the order of a visit's losses: w, w + delta, w - delta."""
@@ -30,7 +34,13 @@ class Visits:
 
 
 class Engine(Protocol):
-    """Visits weights. All engines make the same decisions on the same arguments."""
+    """Visits weights. All engines make the same decisions on the same arguments.
+
+    The engines of several workers, each on its share of the images of every batch, are called with
+    the same arguments too. They speak to one another a visit at a time, since how many visits they
+    are handed at once is each worker's own affair, and make no more visits after one whose loss is
+    not finite, so that all of them end there: what is left has losses that are not numbers.
+    """
 
     def visit_(
         self,
@@ -50,8 +60,8 @@ class Engine(Protocol):
             parameter: its name in `named_parameters`.
             first_weight: position of the first weight in the flattened tensor.
             deltas: [n_visits] float32.
-            batches: those of the whole tensor: visit v of this call sees batch
-                `first_weight + v`.
+            batches: those of the whole tensor, and of all workers: visit v of this call sees
+                batch `first_weight + v`.
             decay: 1 - weight decay; with 1.0 a kept weight stays bit for bit as it was.
         """
         ...
@@ -76,12 +86,25 @@ class ReferenceEngine:
         model: its parameters are moved; normalises by the statistics of each batch.
         inputs: [n, *input_shape] float32, on the model's device.
         targets: [n] int64.
+        peers: the workers that share the batches.
+
+    Raises:
+        InvalidInput: a network whose batches cannot be shared.
     """
 
-    def __init__(self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        peers: Peers = ALONE,
+    ) -> None:
+        check_shareable(model, inputs, peers)
         self._model = model
         self._inputs = inputs
         self._targets = targets
+        self._peers = peers
         self._parameters = dict(model.named_parameters())
         self._changes_its_input = _changes_its_input(model, inputs[:2].clone())
 
@@ -102,17 +125,25 @@ class ReferenceEngine:
         candidates = torch.stack([kept, plus, minus], dim=1).tolist()
         losses: list[list[float]] = []
         chosen: list[int] = []
-        with torch.inference_mode(), batch_statistics(self._model):
+        share = share_of(batches.batch_size, self._peers)
+        with torch.inference_mode(), shared_batch_statistics(self._model, self._peers):
             for visit, weight in enumerate(weights):
-                images = batches.indices(first_weight + visit).to(self._inputs.device)
+                images = batches.indices(first_weight + visit)[share].to(self._inputs.device)
                 inputs = self._inputs.index_select(0, images)
                 targets = self._targets.index_select(0, images)
-                losses.append([])
-                for candidate in candidates[visit]:
+                sums = np.empty(len(candidates[visit]))
+                for position, candidate in enumerate(candidates[visit]):
                     weight.fill_(candidate)
-                    losses[visit].append(self._loss(inputs, targets))
+                    sums[position] = self._summed_loss(inputs, targets)
+                self._peers.sum_(sums)
+                losses.append((sums / batches.batch_size).tolist())
                 chosen.append(choose(losses[visit]))
                 weight.fill_(candidates[visit][chosen[visit]])
+                if self._peers.size > 1 and not math.isfinite(losses[visit][chosen[visit]]):
+                    break
+        n_left = len(weights) - len(losses)
+        losses += [[math.nan] * 3] * n_left
+        chosen += [KEEP] * n_left
         return Visits(
             losses=torch.tensor(losses, dtype=torch.float64),
             chosen=torch.tensor(chosen, dtype=torch.int8),
@@ -126,10 +157,10 @@ class ReferenceEngine:
         """See `Engine.evaluate`."""
         return evaluate(self._model, inputs, targets)
 
-    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    def _summed_loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
         # the three candidates see the same batch, so it has to outlive a network's first layer
         logits = self._model(inputs.clone() if self._changes_its_input else inputs)
-        return summed_cross_entropy(logits, targets).item() / len(targets)
+        return summed_cross_entropy(logits, targets).item()
 
 
 def _changes_its_input(model: nn.Module, inputs: torch.Tensor) -> bool:

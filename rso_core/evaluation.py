@@ -36,6 +36,15 @@ def evaluate(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> t
     return loss_sum / len(targets), n_correct / len(targets)
 
 
+def keeps_statistics(model: nn.Module) -> bool:
+    """Whether every batch norm has the moving statistics by which it normalises in evaluation.
+
+    One without them normalises by the batches of the evaluation, whose images then depend on one
+    another.
+    """
+    return all(norm.running_mean is not None for norm in _batch_norms(model))
+
+
 def summed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Cross entropy in nats summed over the batch in float64, as the authors' code does."""
     return functional.cross_entropy(logits.double(), targets, reduction="sum")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput, TrainingDiverged, reason
 from rso_core.networks import build_network, check_network
 from rso_core.optimizers import Optimizer, ProgressCallback, optimizer_class
+from rso_core.peers import ALONE, Peers
 from rso_core.records import CycleOutcome, CycleRecord, LayerRecord
 from rso_core.torch_state import own_torch_state
 
@@ -75,15 +77,20 @@ class Training:
         device: where to train: `cpu`, or a torch device such as `cuda`.
         on_progress: called a few times a second; what it raises ends the run.
         state: of a training with the same arguments or with fewer cycles, from `state_dict`.
+        peers: the workers that train the run together. All of them make the same `Training` and
+            iterate over it, and get the same weights and records, times apart; all go on from the
+            leader's state, whatever number of workers it comes from.
 
     Attributes:
         records: of all cycles that are over, those before the state included.
 
     Raises:
-        InvalidInput: a batch larger than the data, a network that does not fit it, or, while it
-            trains, an own optimiser that ends too early.
+        InvalidInput: a batch larger than the data, a network that does not fit it, several workers
+            for what cannot be shared by them, or, while it trains, an own optimiser that ends too
+            early.
         UnusableState: the state is of another training, or of one with more cycles.
         TrainingDiverged: while it trains: a loss that is not finite.
+        PeerLost: another worker has left; also while it trains.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Training:
         device: str = "cpu",
         on_progress: ProgressCallback | None = None,
         state: Mapping[str, Any] | None = None,
+        peers: Peers = ALONE,
     ) -> None:
         self._configuration = configuration
         self._data = data = _on_device(data, device)
@@ -104,8 +112,9 @@ class Training:
         self._device = device
         self.records: list[CycleRecord] = []
         with own_torch_state(n_threads, seed, device):
+            made = _optimizer_class(configuration, peers)
             self._model = fresh_network(configuration, data, seed).to(device)
-            self._optimizer: Optimizer = optimizer_class(configuration.optimizer)(
+            self._optimizer: Optimizer = made(
                 self._model,
                 data.train_inputs,
                 data.train_targets,
@@ -114,7 +123,10 @@ class Training:
                 options=configuration.options,
                 generator=torch.Generator().manual_seed(seed),
                 on_progress=on_progress,
+                **({"peers": peers} if peers.size > 1 else {}),
             )
+            if peers.size > 1:
+                state = self._leaders(state, peers)
             if state is not None:
                 self._load(state)
 
@@ -158,6 +170,21 @@ class Training:
             "n_training_images": len(self._data.train_targets),
         }
 
+    def _leaders(self, state: Mapping[str, Any] | None, peers: Peers) -> Mapping[str, Any]:
+        """The state from which all workers go on: the leader's, or that of its fresh network.
+
+        Another processor may round what it draws for the same seed in another way.
+        """
+        content = None
+        if peers.rank == 0:
+            if state is not None:
+                self._load(state)  # what it cannot use the others are not told of
+            written = io.BytesIO()
+            torch.save(dict(self.state_dict() if state is None else state), written)
+            content = written.getvalue()
+        shared: dict[str, Any] = torch.load(io.BytesIO(peers.share(content)), weights_only=True)
+        return shared
+
     def _load(self, state: Mapping[str, Any]) -> None:
         for name, own in self._identity().items():
             if state.get(name) != own:
@@ -180,6 +207,21 @@ class Training:
             f"{self._configuration.cycles}; its state must not bring back the number of cycles, "
             "which may have grown since"
         )
+
+
+def _optimizer_class(configuration: Configuration, peers: Peers) -> Callable[..., Optimizer]:
+    """The configuration's optimiser.
+
+    Raises:
+        InvalidInput: there are several workers, whom it does not know how to share batches with.
+    """
+    found = optimizer_class(configuration.optimizer)
+    if peers.size > 1 and not getattr(found, "shares_batches", False):
+        raise InvalidInput(
+            f"'workers_per_run' must be 1 for {configuration.optimizer}, whose batches cannot be "
+            f"shared by several workers, got {peers.size}"
+        )
+    return found
 
 
 def _record(state: Mapping[str, Any]) -> CycleRecord:

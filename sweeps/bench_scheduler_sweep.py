@@ -24,6 +24,7 @@ from sweeps.points import typical_configurations
 from sweeps.progress import SweepProgress
 from sweeps.ray_connection import start_cluster
 from sweeps.ray_executor import RayExecutor
+from sweeps.resources import Resources
 from sweeps.run_folder import RunFolder
 from sweeps.runs import Run, RunBegan, RunEnded
 from sweeps.search import Search
@@ -196,8 +197,7 @@ def _warm_executor(actors: int, seconds: float, path: Path) -> Iterator[Executor
     spec = bench_spec("random", 1)
     executor = RayExecutor(
         load_dataset(spec.data),
-        cpus_per_run=1,
-        concurrency=actors,
+        Resources(concurrency=actors),
         address=address,
         checkpoints=CheckpointFolder(LocalPlace(str(path)), spec.checkpoints.every_s),
         training=sleeping(seconds),

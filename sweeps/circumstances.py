@@ -96,9 +96,7 @@ def _new_executor(
 
     executor = RayExecutor(
         data,
-        cpus_per_run=resources.cpus_per_run,
-        gpus_per_run=resources.gpus_per_run,
-        concurrency=resources.concurrency,
+        resources,
         address=circumstances.cluster,
         checkpoints=checkpoints,
     )

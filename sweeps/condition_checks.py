@@ -46,6 +46,13 @@ def constraint_faults(space: Space, broken: Collection[str]) -> Iterator[Fault]:
             yield from _entries(path, condition, space, broken, is_to_hold=key == "when")
 
 
+def rule_faults(spec: SweepSpec, broken: Collection[str]) -> Iterator[Fault]:
+    """Faults of each `when` of the rules of resources; see `condition_faults`."""
+    for index, rule in enumerate(spec.resources.rules):
+        path = ("resources", "rules", index, "when")
+        yield from _entries(path, rule.when, spec.space, broken, is_to_hold=True)
+
+
 def first_faults(spec: SweepSpec, broken: Collection[str]) -> Iterator[Fault]:
     """Faults of each value under `first`."""
     for index, point in enumerate(spec.first):

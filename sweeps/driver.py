@@ -167,6 +167,7 @@ class Driver:
             # what was asked for ahead is begun before anything else, so that no actor waits
             self._start_waiting()
             self._take(events)
+            self._expect()
             self._end_overdue()
             self._folder.lock.check()
             self._display.refresh(self.progress)
@@ -199,11 +200,17 @@ class Driver:
     def _start_waiting(self) -> None:
         """Starts runs, whose trials are all durable, as long as there is room."""
         waiting = self._trials.waiting
-        for _ in range(min(self._executor.n_free, len(waiting))):
-            run = waiting.popleft()
+        if not waiting:
+            return
+        for run in self._executor.startable(waiting):
+            waiting.remove(run)
             self.progress.run_started(run, self._work.count(run.configuration).cost)
             self._attempts.start(run, self._trials.recorded(run))
             self._executor.start(run)
+
+    def _expect(self) -> None:
+        waiting = self._trials.waiting
+        self._executor.expect(waiting, max(0, self.progress.n_to_come() - len(waiting)))
 
     def _take(self, events: Sequence[RunEvent]) -> None:
         """Writes what the events say, and then acts on it."""

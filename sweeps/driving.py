@@ -108,15 +108,20 @@ def cost_of(work: WorkCounter) -> Callable[[Configuration], float]:
 def opening(spec: SweepSpec, executor: Executor, name: ExecutorName, address: str) -> str:
     """The line with which a sweep begins."""
     n_trials, n_seeds = spec.n_trials(), len(spec.seeds)
-    n_slots = min(executor.n_slots, n_trials * n_seeds)
-    where = "in this process" if name == "inline" else f"in {n_slots} Ray actors"
-    if n_slots == 1 and name == "ray":
-        where = "in a Ray actor"
+    where = "in this process" if name == "inline" else _actors(spec, executor)
     return (
         f"[bold]{spec.name}[/bold]: {n_trials} trials x {n_seeds} "
         f"{'seed' if n_seeds == 1 else 'seeds'} = {n_trials * n_seeds} runs of "
         f"{spec.budget.cycles} cycles {where}, into [bold]{escape(redacted(address))}[/bold]"
     )
+
+
+def _actors(spec: SweepSpec, executor: Executor) -> str:
+    n_slots = min(executor.n_slots, spec.n_trials() * len(spec.seeds))
+    if n_slots == 0:
+        return "on a cluster that has yet to add machines for them"
+    n_actors = n_slots * spec.resources.workers_per_run
+    return "in a Ray actor" if n_actors == 1 else f"in {n_actors} Ray actors"
 
 
 def _closing(progress: SweepProgress) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Protocol
 
 from rso_core.datasets import Dataset
@@ -24,11 +26,26 @@ class Executor(Protocol):
 
     @property
     def n_free(self) -> int:
-        """How many more runs can be started now."""
+        """How many more runs can be started now, of the kind with the most room."""
+        ...
+
+    def startable(self, waiting: Sequence[Run]) -> list[Run]:
+        """Those of the waiting runs that there is room for now, in their order.
+
+        Runs may need different machines, so that a later one may have room where an earlier one
+        has none; but none is kept waiting for good by those after it.
+        """
+        ...
+
+    def expect(self, waiting: Sequence[Run], n_more: int) -> None:
+        """Tells what is to come: runs that find no room now, and how many more at the most.
+
+        A cluster may be given the machines for them, or give up those that none of them needs.
+        """
         ...
 
     def start(self, run: Run) -> None:
-        """Begins to train, from the run's checkpoint if there is one; a slot must be free."""
+        """Begins to train, from the run's checkpoint if there is one; it must be startable."""
         ...
 
     def stop(self, run: str) -> None:
@@ -88,6 +105,13 @@ class InlineExecutor:
     def n_free(self) -> int:
         """One while nothing is training."""
         return int(self._running is None)
+
+    def startable(self, waiting: Sequence[Run]) -> list[Run]:
+        """See `Executor.startable`."""
+        return list(itertools.islice(waiting, self.n_free))
+
+    def expect(self, waiting: Sequence[Run], n_more: int) -> None:
+        """See `Executor.expect`: there is but this process."""
 
     def start(self, run: Run) -> None:
         """See `Executor.start`."""

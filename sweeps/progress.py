@@ -205,7 +205,7 @@ class SweepProgress:
             done_s += max(0.0, done - running.share_before) * run_s
             # the further it has come, the less likely it is to be pruned
             left_s.append((1 - done) * (done + (1 - done) * self._expected_share) * run_s)
-        n_to_come = self._n_to_come()
+        n_to_come = self.n_to_come()
         n_left = n_to_come + len(left_s)
         if n_left == 0:
             return 0.0
@@ -233,7 +233,7 @@ class SweepProgress:
                 ratios.observe(kind, share * running.cost, seconds, trust)
         return ratios
 
-    def _n_to_come(self) -> int:
+    def n_to_come(self) -> int:
         """Runs that are yet to be begun."""
         if self.stop_reason is not None:  # no trial but those that are under way
             trials = {running.run.trial for running in self.running.values()}

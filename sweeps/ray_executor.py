@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-import warnings
-from dataclasses import dataclass, field, fields, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import ray
-import torch
-from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput
 from rso_core.training import Training
+from sweeps.capacity import Capacity
+from sweeps.queueing import lacking, startable
 from sweeps.ray_connection import connect
+from sweeps.ray_crew import Crew, CrewMaker, explanations, with_arrays
+from sweeps.ray_losses import loss
+from sweeps.ray_machines import Demand, Machines, can_grow
+from sweeps.ray_relay import Relay
+from sweeps.resources import Needs, Resources
 from sweeps.runs import LAST_EVENTS, Run, RunBegan, RunEvent, RunInterrupted, RunSuspended
 from sweeps.storage.checkpoints import CheckpointFolder
-from sweeps.storage.redaction import redacted
-from sweeps.worker import TrainingFactory, Worker
+from sweeps.worker import TrainingFactory
 
 _POLL_S = 5.0
 """How long an actor waits for an event before it answers a poll with nothing."""
 _LINGER_S = 0.02
 """How much longer than for one event it waits for more, so that short runs are one answer."""
-_COUNT_S = 2.0
-"""How long a count of the cluster's resources is good for."""
+_SHOW_S = 2.0
+"""How often an autoscaler is shown what is lacking."""
 _PENDING_S = 10.0
 """How long a new actor may take to find its place before an idle one takes its run."""
 
@@ -37,92 +43,115 @@ class RayExecutor:
 
     Actors are made when they are first needed and then kept. Where one dies, or its machine, the
     run that it was training is interrupted, and the next one gets another actor. Machines may
-    join and leave.
+    join and leave; an autoscaler is shown the runs that have no room.
 
     Args:
         data: put in the object store once; every actor of a node reads the same copy.
-        cpus_per_run: CPUs that an actor holds, at least 1; also its threads.
-        gpus_per_run: GPUs that it holds, whole or a fraction; more than 0 trains on one.
-        concurrency: the most runs at once; None for as many as there is room for.
+        resources: what each run is given, and how many run at once.
         address: of a cluster to join; None starts Ray on this machine, and ends it at exit.
         checkpoints: where runs are gone on from and kept; None to keep nothing.
         training: what a run's training is made with.
 
     Raises:
-        InvalidInput: no such cluster, or none of its size would hold a run.
+        InvalidInput: no such cluster, or none of its machines would hold a run, nor would it get
+            other ones.
     """
 
     def __init__(
         self,
         data: Dataset,
+        resources: Resources,
         *,
-        cpus_per_run: int,
-        gpus_per_run: float = 0,
-        concurrency: int | None = None,
         address: str | None = None,
         checkpoints: CheckpointFolder | None = None,
         training: TrainingFactory = Training,
     ) -> None:
         connect(address)
-        self._held = {"CPU": float(cpus_per_run), "GPU": float(gpus_per_run)}
-        self._concurrency = concurrency
+        self._resources = resources
+        self._is_shared = address is not None
         try:
-            _check_room(self._held)
+            self._machines = Machines()
+            self._can_grow = self._is_shared and can_grow()
+            if not self._can_grow:
+                _check_room(resources, self._machines.capacity)
         except InvalidInput:
             ray.shutdown()
             raise
-        self._n_slots = self._counted_slots()
-        self._counted_at = time.monotonic()
-        self._data = ray.put(_with_arrays(data))
-        self._actor_class: Any = ray.remote(_WorkerActor).options(
-            num_cpus=cpus_per_run,
-            num_gpus=gpus_per_run,
-            max_concurrency=2,  # so that a run can be stopped while a poll is waiting
-            max_restarts=0,
+        self._demand = Demand()
+        self._shown_at = -math.inf
+        self._relay = None
+        if self._is_shared and checkpoints is not None and checkpoints.place.is_local:
+            self._relay = Relay(checkpoints.place)
+        self._crews = CrewMaker(
+            ray.put(with_arrays(data)),
+            checkpoints,
+            None if self._relay is None else self._relay.place,
+            training,
         )
-        self._n_threads = cpus_per_run
-        self._device = "cuda" if gpus_per_run else "cpu"
-        self._checkpoints = checkpoints
-        self._training = training
-        self._idle: list[Any] = []
+        self._idle: list[tuple[Needs, Crew]] = []
         self._busy: dict[str, _Slot] = {}
         self._suspended: list[RunEvent] = []
 
     @property
     def n_slots(self) -> int:
         """How many runs the cluster has room for at the moment."""
-        if time.monotonic() - self._counted_at > _COUNT_S:
-            self._n_slots = self._counted_slots()
-            self._counted_at = time.monotonic()
-        return self._n_slots
+        capacity = self._machines.capacity
+        return min(self._most, max(capacity.n_of(needs) for needs in self._resources.kinds()))
 
     @property
     def n_free(self) -> int:
         """See `Executor.n_free`."""
-        return max(0, self.n_slots - len(self._busy))
+        capacity, busy = self._machines.capacity, self._needs_of_busy()
+        n_free = max(capacity.n_of(needs, busy) for needs in self._resources.kinds())
+        return max(0, min(self._most - len(self._busy), n_free))
+
+    def startable(self, waiting: Sequence[Run]) -> list[Run]:
+        """See `Executor.startable`."""
+        needs = [self._resources.needs_of(run.configuration) for run in waiting]
+        most = self._most - len(self._busy)
+        chosen = startable(needs, self._machines.capacity, self._needs_of_busy(), most)
+        return [waiting[position] for position in chosen]
+
+    def expect(self, waiting: Sequence[Run], n_more: int) -> None:
+        """See `Executor.expect`: shows an autoscaler what is lacking, and gives back the rest."""
+        if not self._is_shared or time.monotonic() - self._shown_at < _SHOW_S:
+            return
+        self._shown_at = time.monotonic()
+        n_left = min(len(waiting) + n_more, self._most - len(self._busy))
+        while len(self._idle) > n_left:  # so that their machines can be taken down
+            self._idle.pop()[1].end()
+        if self._can_grow:
+            needs = [self._resources.needs_of(run.configuration) for run in waiting[:n_left]]
+            wanted = Counter(needs)
+            wanted[self._resources.kinds()[0]] += n_left - len(needs)
+            self._demand.show(lacking(self._machines.capacity, self._needs_of_busy(), wanted))
 
     def start(self, run: Run) -> None:
         """See `Executor.start`."""
-        is_warm = bool(self._idle)
-        actor = self._idle.pop() if is_warm else self._new_actor()
-        self._busy[run.name] = _Slot.starting(run, actor, is_warm)
+        needs = self._resources.needs_of(run.configuration)
+        crew = self._taken_idle(needs)
+        is_warm = crew is not None
+        if crew is None:
+            self._make_room(needs)
+            crew = self._crews.make(needs)
+        self._busy[run.name] = _Slot.starting(run, needs, crew, is_warm)
 
     def stop(self, run: str) -> None:
         """See `Executor.stop`."""
         if run in self._busy:
-            self._busy[run].actor.stop.remote(run)
+            self._busy[run].crew.leader.stop.remote(run)
 
     def abandon(self, run: str) -> None:
         """See `Executor.abandon`."""
         slot = self._busy.pop(run, None)
         if slot is not None:
-            ray.kill(slot.actor)
+            slot.crew.end()
 
     def suspend(self) -> None:
         """See `Executor.suspend`."""
         for run, slot in list(self._busy.items()):
             if slot.has_begun:
-                slot.actor.suspend.remote()
+                slot.crew.leader.suspend.remote()
             else:  # it may not even have a machine yet
                 self.abandon(run)
                 self._suspended.append(RunSuspended(run))
@@ -133,7 +162,7 @@ class RayExecutor:
             events, self._suspended = self._suspended, []
             return events
         self._place_pending()
-        owners = {ref: run for run, slot in self._busy.items() for ref in slot.pending}
+        owners = {ref: run for run, slot in self._busy.items() for ref in slot.owed()}
         if not owners:
             time.sleep(timeout_s)  # all machines are gone, and others may come
             return []
@@ -144,151 +173,135 @@ class RayExecutor:
 
     def _events(self, run: str, ref: Any) -> list[RunEvent]:
         slot = self._busy.get(run)
-        if slot is None or ref not in slot.pending:  # it has failed at another reference just now
+        if slot is None or ref not in slot.owed():  # it has failed at another reference just now
             return []
-        slot.pending.remove(ref)
         try:
-            events: list[RunEvent] = ray.get(ref)
+            answer = ray.get(ref)
         except RayError as error:
             return self._lost(run, slot, error)
+        if ref in slot.others:
+            # whatever went wrong with it, the leader tells of the run
+            slot.others.remove(ref)
+            slot.done_others.append(ref)
+            return []
+        events: list[RunEvent] = answer
         slot.has_begun |= any(isinstance(event, RunBegan) for event in events)
-        if events and isinstance(events[-1], LAST_EVENTS):
+        last = events[-1] if events else None
+        if isinstance(last, RunInterrupted):
+            return [*events[:-1], self._cut_short(slot, last)]
+        if isinstance(last, LAST_EVENTS):
             del self._busy[run]
-            self._idle.append(slot.actor)
+            self._idle.append((slot.needs, slot.crew))
         else:
-            slot.pending.append(slot.actor.poll.remote(_POLL_S, _LINGER_S))
+            slot.polled = slot.crew.leader.poll.remote(_POLL_S, _LINGER_S)
         return events
+
+    def _cut_short(self, slot: _Slot, event: RunInterrupted) -> RunInterrupted:
+        """One of the actors that share a run's batches is gone, or could not go on."""
+        said = explanations([*slot.others, *slot.done_others])
+        self.abandon(event.run)
+        return replace(event, reason=f"{event.reason} ({said[0]})") if said else event
 
     def _lost(self, run: str, slot: _Slot, error: RayError) -> list[RunEvent]:
         """The run of an actor that is gone; one that was gone before it began is just moved."""
-        ray.kill(slot.actor)
+        slot.crew.end()
         if slot.is_warm and not slot.has_begun and not isinstance(error, RayTaskError):
-            self._busy[run] = _Slot.starting(slot.run, self._new_actor(), is_warm=False)
+            crew = self._crews.make(slot.needs)
+            self._busy[run] = _Slot.starting(slot.run, slot.needs, crew, is_warm=False)
             return []
         del self._busy[run]
-        return [RunInterrupted(run, _loss(error))]
+        return [RunInterrupted(run, loss(error))]
 
     def _place_pending(self) -> None:
         """Gives a run whose actor finds no machine to an idle one, which may hold the last CPUs."""
+        if not self._idle:
+            return
         long_ago = time.monotonic() - _PENDING_S
         for run, slot in self._busy.items():
-            if self._idle and not slot.has_begun and slot.started < long_ago:
-                ray.kill(slot.actor)
-                self._busy[run] = _Slot.starting(slot.run, self._idle.pop(), is_warm=True)
+            if not slot.has_begun and slot.started < long_ago:
+                crew = self._taken_idle(slot.needs)
+                if crew is not None:
+                    slot.crew.end()
+                    self._busy[run] = _Slot.starting(slot.run, slot.needs, crew, is_warm=True)
 
-    def _counted_slots(self) -> int:
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        fitting = [
-            int(resources.get(name, 0) / amount) for name, amount in self._held.items() if amount
-        ]
-        return min(fitting) if self._concurrency is None else min(*fitting, self._concurrency)
+    @property
+    def _most(self) -> int:
+        """Runs at once."""
+        most = self._resources.concurrency
+        return sys.maxsize if most is None else most
 
-    def _new_actor(self) -> Any:
-        return self._actor_class.remote(
-            self._data, self._n_threads, self._device, self._checkpoints, self._training, sys.path
-        )
+    def _needs_of_busy(self) -> Counter[Needs]:
+        return Counter(slot.needs for slot in self._busy.values())
+
+    def _taken_idle(self, needs: Needs) -> Crew | None:
+        for index, (idle_needs, crew) in enumerate(self._idle):
+            if idle_needs == needs:
+                del self._idle[index]
+                return crew
+        return None
+
+    def _make_room(self, needs: Needs) -> None:
+        """Ends idle actors of other kinds that hold what a new one needs."""
+        taken = self._needs_of_busy() + Counter([needs])
+        while self._idle:
+            held = Counter(idle_needs for idle_needs, _ in self._idle)
+            if self._machines.capacity.holds(taken + held):
+                return
+            self._idle.pop(0)[1].end()
 
     def close(self) -> None:
         """See `Executor.close`; ends Ray too if this executor started it."""
-        for actor in [*self._idle, *(slot.actor for slot in self._busy.values())]:
-            ray.kill(actor)
+        for crew in [*(crew for _, crew in self._idle), *(s.crew for s in self._busy.values())]:
+            crew.end()
+        self._demand.show({})
+        if self._relay is not None:
+            self._relay.close()
         # a handle that outlives the connection would be counted in the next one
         self._idle.clear()
         self._busy.clear()
+        del self._crews, self._demand, self._relay
         ray.shutdown()
 
 
 @dataclass(slots=True)
 class _Slot:
-    """An actor that has a run, and the answers that it owes."""
+    """The actors that have a run, and the answers that they owe."""
 
     run: Run
-    actor: Any
+    needs: Needs
+    crew: Crew
     is_warm: bool
-    """Whether it has trained before."""
-    pending: list[Any]
+    """Whether they have trained before."""
+    polled: Any
+    """A reference to the leader's next events."""
+    others: list[Any]
+    """References to the ends of the actors that train with it."""
+    done_others: list[Any] = field(default_factory=list)
     has_begun: bool = False
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def starting(cls, run: Run, actor: Any, is_warm: bool) -> _Slot:
-        return cls(run, actor, is_warm, [actor.begin.remote(run, _POLL_S, _LINGER_S)])
+    def starting(cls, run: Run, needs: Needs, crew: Crew, is_warm: bool) -> _Slot:
+        return cls(run, needs, crew, is_warm, *crew.begin(run, _POLL_S, _LINGER_S))
+
+    def owed(self) -> list[Any]:
+        return [self.polled, *self.others]
 
 
-class _WorkerActor(Worker):
-    """A worker whose data lies in the object store.
-
-    It finds a user's modules where the driver finds them.
-    """
-
-    def __init__(
-        self,
-        data: Dataset,
-        n_threads: int,
-        device: str,
-        checkpoints: CheckpointFolder | None,
-        training: TrainingFactory,
-        search_path: list[str],
-    ) -> None:
-        sys.path.extend(folder for folder in search_path if folder not in sys.path)
-        super().__init__(_with_tensors(data), n_threads, device, checkpoints, training)
-
-    def begin(self, run: Run, timeout_s: float, linger_s: float) -> list[RunEvent]:
-        """Starts a run and polls, in one call: for a short run that is all there is."""
-        self.start(run)
-        return self.poll(timeout_s, linger_s)
-
-
-def _loss(error: RayError) -> str:
-    """What became of an actor, in one line; Ray's own text tells of a dozen identifiers."""
-    if isinstance(error, ActorUnavailableError):
-        return "its actor cannot be reached"
-    if isinstance(error, OutOfMemoryError):
-        return "its actor was ended because its machine had no memory left"
-    text = redacted(" ".join(str(error).split()))
-    for sign, meaning in _SIGNS.items():
-        if sign in text:
-            return meaning
-    return f"its actor died: {text[:300]}"
-
-
-_SIGNS = {
-    "node was terminated": "its machine is gone",
-    "node is dead": "its machine is gone",
-    "its node has died": "its machine is gone",
-    "memory monitor": "its actor was ended because its machine had no memory left",
-    "running low on memory": "its actor was ended because its machine had no memory left",
-    "killed by SIGKILL": "its actor was killed",
-    "End of file": "its actor was killed",
-}
-
-
-def _check_room(held: dict[str, float]) -> None:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    for name, amount in held.items():
-        if amount > resources.get(name, 0):
-            raise InvalidInput(
-                f"'resources.{name.lower()}s_per_run' must be at most "
-                f"{resources.get(name, 0):g}, what the cluster has, got {amount:g}"
-            )
-
-
-def _with_arrays(data: Dataset) -> Dataset:
-    """Its tensors as numpy arrays, which Ray reads from the store without a copy."""
-    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in _members(data, torch.Tensor)}
-    return replace(data, **arrays)
-
-
-def _with_tensors(data: Dataset) -> Dataset:
-    with warnings.catch_warnings():
-        # the store's memory is read-only; training writes only to copies of batches
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        tensors: dict[str, Any] = {
-            name: torch.from_numpy(array) for name, array in _members(data, np.ndarray)
-        }
-    return replace(data, **tensors)
-
-
-def _members(data: Dataset, kind: type) -> list[tuple[str, Any]]:
-    members = ((item.name, getattr(data, item.name)) for item in fields(data))
-    return [(name, value) for name, value in members if isinstance(value, kind)]
+def _check_room(resources: Resources, capacity: Capacity) -> None:
+    """Refuses what the machines will never hold."""
+    for needs in resources.kinds():
+        if capacity.n_of(needs):
+            continue
+        for name, amount in needs.of_worker().items():
+            largest = capacity.largest(name)
+            if amount > largest:
+                raise InvalidInput(
+                    f"'resources.{name.lower()}s_per_run' must be at most {largest:g}, what the "
+                    f"largest machine of the cluster has, got {amount:g}"
+                )
+        one = replace(needs, workers=1)
+        raise InvalidInput(
+            f"'resources.workers_per_run' must be at most {capacity.n_of(one)}, as many as the "
+            f"cluster has room for, got {needs.workers}"
+        )

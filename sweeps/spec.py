@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
 )
 from pydantic.config import JsonDict
@@ -22,6 +21,7 @@ from rso_core.validation import shown
 from sweeps.conditions import WrittenConstraints
 from sweeps.logging_options import LoggingOptions
 from sweeps.pruners import NoPruning, WrittenPruner
+from sweeps.resources import Resources
 from sweeps.samplers import GridSampling, WrittenSampler
 from sweeps.scalars import WrittenPoints, constraint_fault
 from sweeps.sections import Section
@@ -155,25 +155,6 @@ class Stop(Section):
         description="Trials in a row, in the order in which they ended, that were no better than "
         "the best before them; null: no limit",
     )
-
-
-class Resources(Section):
-    """What a run is given, and how many run at once."""
-
-    cpus_per_run: int = Field(default=1, ge=1, description="CPU cores, and threads, of a run")
-    gpus_per_run: float = Field(
-        default=0.0, ge=0, description="GPUs of a run: a share of one, or a whole number"
-    )
-    concurrency: int | None = Field(
-        default=None, ge=1, description="Most runs at once; null: as many as the machines can hold"
-    )
-
-    @field_validator("gpus_per_run")
-    @classmethod
-    def _share_or_whole(cls, gpus: float) -> float:
-        if gpus > 1 and gpus != int(gpus):
-            raise constraint_fault(f"must be at most 1 or a whole number, got {gpus!r}")
-        return gpus
 
 
 class Checkpoints(Section):

@@ -13,6 +13,7 @@ from sweeps.condition_checks import (
     constraint_faults,
     first_faults,
     reach_faults,
+    rule_faults,
 )
 from sweeps.pruners import futile
 from sweeps.space_checks import combination_faults, dimension_faults
@@ -54,6 +55,7 @@ def _space(spec: SweepSpec, n_images: int | None, broken: Collection[Path]) -> I
         *condition_faults(spec.space, dimensions),
         *constraint_faults(spec.space, dimensions),
         *first_faults(spec, dimensions),
+        *rule_faults(spec, dimensions),
     ]
     if not dimensions and not faults and "constraints" not in sections:
         faults += [] if "sampler" in sections else reach_faults(spec)

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +20,7 @@ from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from rso_core.errors import reason
 from rso_core.optimizers import ProgressCallback
+from rso_core.peers import ALONE, PeerLost, Peers
 from rso_core.records import CycleRecord, Progress
 from rso_core.training import Training
 from sweeps.runs import (
@@ -28,6 +30,7 @@ from sweeps.runs import (
     RunBegan,
     RunEnded,
     RunEvent,
+    RunInterrupted,
     RunNoticed,
     RunProgressed,
     RunState,
@@ -114,13 +117,40 @@ class Worker:
         self._suspended = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, run: Run) -> None:
+    def start(self, run: Run, meet: Callable[[], Peers] = lambda: ALONE) -> None:
         """Begins to train, from the run's kept state if it has one; returns at once.
 
         The run before must have ended.
+
+        Args:
+            run: the run.
+            meet: gives the other workers with whom it is trained; this one is the leader.
         """
-        self._thread = threading.Thread(target=self._train, args=(run,), name=run.name, daemon=True)
+        arguments = (run, meet)
+        self._thread = threading.Thread(
+            target=self._train, args=arguments, name=run.name, daemon=True
+        )
         self._thread.start()
+
+    def train_beside(self, run: Run, meet: Callable[[], Peers]) -> str | None:
+        """Trains a run with another worker as the leader; returns when that one is done with it.
+
+        Args:
+            run: the run.
+            meet: gives the other workers.
+
+        Returns:
+            What has failed here, in one line; None if nothing has.
+        """
+        try:
+            with closing(meet()) as peers:
+                for _ in self._begun(run, None, peers, None):
+                    pass
+        except PeerLost:  # the leader has stopped the run, or says what is wrong
+            return None
+        except BaseException as error:  # as in `_train`
+            return f"on {platform.node()}: {redacted(reason(error))}"
+        return None
 
     def stop(self, run: str) -> None:
         """Ends the run of that name as pruned, within a second or so; at once if still to come."""
@@ -158,7 +188,26 @@ class Worker:
         except queue.Empty:
             return events
 
-    def _train(self, run: Run) -> None:
+    def _begun(
+        self,
+        run: Run,
+        state: Mapping[str, Any] | None,
+        peers: Peers,
+        on_progress: ProgressCallback | None,
+    ) -> RunTraining:
+        shared: dict[str, Any] = {} if peers.size == 1 else {"peers": peers}
+        return self._training(
+            run.configuration,
+            self._data,
+            run.seed,
+            n_threads=self._n_threads,
+            device=self._device,
+            on_progress=on_progress,
+            state=state,
+            **shared,
+        )
+
+    def _train(self, run: Run, meet: Callable[[], Peers]) -> None:
         attempt = _Attempt(run, self._checkpoints, self._events.put)
         began = attempt.begin(self._n_threads)
         state: RunState = "finished"
@@ -177,17 +226,11 @@ class Worker:
             obey(training)
             attempt.save_if_due(training)
 
+        peers = ALONE
         try:
+            peers = meet()
             training = attempt.states.begin(
-                lambda state: self._training(
-                    run.configuration,
-                    self._data,
-                    run.seed,
-                    n_threads=self._n_threads,
-                    device=self._device,
-                    on_progress=on_progress,
-                    state=state,
-                )
+                lambda state: self._begun(run, state, peers, on_progress)
             )
             for record in training.records:
                 self._events.put(CycleEnded(run.name, record))
@@ -200,10 +243,16 @@ class Worker:
         except _Suspended:
             self._events.put(RunSuspended(run.name))
             return
+        except PeerLost:
+            lost = "a worker that shared its batches is gone"
+            self._events.put(RunInterrupted(run.name, lost))
+            return
         except _Stopped:
             state = "pruned"
         except BaseException as error:  # a user's network may do anything, even leave by sys.exit
             state, failure = "failed", redacted(reason(error))
+        finally:
+            peers.close()
         self._events.put(
             RunEnded(
                 run=run.name,

@@ -198,7 +198,7 @@ class _Chaos:
             for node in self._cluster.list_all_nodes()
             for raylet in node.all_processes.get("raylet", ())
             for process in _children(raylet.process.pid)
-            if "_WorkerActor" in " ".join(_command(process))
+            if "WorkerActor" in " ".join(_command(process))
         ]
         if actors:
             self._random.choice(actors).kill()

@@ -8,7 +8,7 @@ from torch import nn
 
 from rso_core.batches import Batches
 from rso_core.engines import Visits
-from rso_core.evaluation import evaluate
+from rso_core.evaluation import evaluate, keeps_statistics
 from rso_core.incremental.channel_session import ChannelSession
 from rso_core.incremental.compiled_evaluation import evaluate_compiled
 from rso_core.incremental.graph import UnsupportedNetwork
@@ -106,12 +106,7 @@ class IncrementalEngine:
 
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
         """As `rso_core.evaluation.evaluate`, of the engine's model."""
-        keeps_statistics = all(
-            module.running_mean is not None
-            for module in self._model.modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        )
-        if not keeps_statistics:  # then torch normalises by the batches of the evaluation
+        if not keeps_statistics(self._model):
             return evaluate(self._model, inputs, targets)
         return evaluate_compiled(self._workplace, self._model, inputs, targets)
 

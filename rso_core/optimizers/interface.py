@@ -22,6 +22,9 @@ class Optimizer(Protocol):
 
     `Options` is a frozen pydantic model whose fields are all scalars with defaults, so that each
     can be a dimension of a sweep. `RSO` says what the arguments are.
+
+    An optimiser that several workers can train a run with says so by a class attribute,
+    `shares_batches = True`, and takes a keyword `peers`, see `rso_core.peers.Peers`.
     """
 
     Options: ClassVar[type[BaseModel]]

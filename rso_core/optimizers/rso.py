@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 from torch import nn
@@ -16,7 +17,7 @@ from rso_core.batches import BatchDrawer
 from rso_core.engine_choice import build_engine
 from rso_core.engines import KEEP, Visits
 from rso_core.errors import TrainingDiverged
-from rso_core.evaluation import set_batch_norm_statistics_
+from rso_core.evaluation import keeps_statistics, set_batch_norm_statistics_
 from rso_core.initialisation import initialise_
 from rso_core.optimizers.interface import (
     PROGRESS_INTERVAL_S,
@@ -24,6 +25,7 @@ from rso_core.optimizers.interface import (
     check_batch_size,
 )
 from rso_core.optimizers.rso_options import RSOOptions
+from rso_core.peers import ALONE, Peers, check_shares, share_of
 from rso_core.records import CycleOutcome, LayerRecord, Progress
 from rso_core.sigma import annealing_factor, draw_deltas
 from rso_core.torch_state import random_state, set_random_state
@@ -52,13 +54,19 @@ class RSO:
         options: an `RSOOptions`; None for the paper's.
         generator: on the CPU; the source of all randomness.
         on_progress: called a few times a second with what has been visited.
+        peers: the workers that train the model together, in lockstep and from the same initial
+            weights: each scores the candidates on its share of the images of every batch, and all
+            make the same decisions, by the losses of the whole batch. All call the same methods.
 
     Raises:
-        InvalidInput: a batch larger than the data, or a model with nothing to visit.
+        InvalidInput: a batch larger than the data or smaller than the number of workers, a model
+            with nothing to visit, or one whose batches cannot be shared.
         TrainingDiverged: in `run`: the loss of a weight that is kept is not finite.
+        PeerLost: in `run` and `evaluate`: another worker has left.
     """
 
     Options: ClassVar[type[BaseModel]] = RSOOptions
+    shares_batches: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -71,11 +79,14 @@ class RSO:
         options: BaseModel | None = None,
         generator: torch.Generator,
         on_progress: ProgressCallback | None = None,
+        peers: Peers = ALONE,
     ) -> None:
         options = RSOOptions() if options is None else options
         assert isinstance(options, RSOOptions)
         check_batch_size(batch_size, len(targets))
+        check_shares(batch_size, peers)
         self._model = model
+        self._peers = peers
         self._inputs = inputs
         self._batch_size = batch_size
         self._cycles = cycles
@@ -94,6 +105,7 @@ class RSO:
             targets,
             n_threads=torch.get_num_threads(),
             memory_bytes=int(options.engine_memory_gib * 2**30),
+            peers=peers,
         )
         self._cycle = _Cycle(1)
         self._resumable = self._state(self._draws())
@@ -133,7 +145,23 @@ class RSO:
 
     def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
         """Mean cross entropy (nats) and accuracy of the model; see `rso_core.evaluation`."""
-        return self._engine.evaluate(inputs, targets)
+        if self._peers.size == 1 or not keeps_statistics(self._model):
+            return self._engine.evaluate(inputs, targets)
+        sums, share = np.zeros(2), share_of(len(targets), self._peers)
+        if n_own := len(targets[share]):
+            sums[:] = self._engine.evaluate(inputs[share], targets[share])
+            sums *= n_own
+        self._peers.sum_(sums)
+        # of the number of right ones a rounding error may be left
+        return sums[0] / len(targets), round(sums[1]) / len(targets)
+
+    def _leaders(self, drawn: torch.Tensor) -> torch.Tensor:
+        """What the leader has drawn: another processor may round it in another way."""
+        if self._peers.size == 1:
+            return drawn
+        own = drawn.numpy()
+        shared = self._peers.share(own.tobytes() if self._peers.rank == 0 else None)
+        return torch.from_numpy(np.frombuffer(shared, own.dtype).reshape(own.shape).copy())
 
     def _draws(self) -> dict[str, Any]:
         """The state of all that is drawn."""
@@ -182,7 +210,9 @@ class RSO:
         cycle, options = self._cycle, self._options
         draws = self._draws()
         batches = self._batches.layer(layer.n_weights)
-        deltas = draw_deltas(options.sampler, sigma, layer.n_weights, self._generator)
+        deltas = self._leaders(
+            draw_deltas(options.sampler, sigma, layer.n_weights, self._generator)
+        )
         n_resumable = self._engine.resumable_every(layer.name, self._batch_size)
         while (first := len(cycle.chosen_losses)) < layer.n_weights:
             if first % n_resumable == 0 and cycle.n_visited > 0:

@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +120,7 @@ class ScriptedExecutor:
         self._kill_at = kill_at
         self.n_slots = n_slots
         self.n_polls = 0
+        self.expected: list[tuple[int, int]] = []
         self.started: list[Run] = []
         self.stopped: list[str] = []
         self.abandoned: list[str] = []
@@ -128,6 +129,12 @@ class ScriptedExecutor:
     @property
     def n_free(self) -> int:
         return self.n_slots - len(self._running)
+
+    def startable(self, waiting: Sequence[Run]) -> list[Run]:
+        return list(waiting)[: self.n_free]
+
+    def expect(self, waiting: Sequence[Run], n_more: int) -> None:
+        self.expected.append((len(waiting), n_more))
 
     def n_attempts(self, run: Run) -> int:
         return sum(started.name == run.name for started in self.started)

@@ -19,6 +19,7 @@ from rso_core.records import CycleRecord
 from rso_core.training import train
 from sweeps.executors import Executor, InlineExecutor
 from sweeps.ray_executor import RayExecutor
+from sweeps.resources import Resources
 from sweeps.runs import (
     LAST_EVENTS,
     CycleEnded,
@@ -115,7 +116,7 @@ def ray_executor(
     try:
         with closing(
             RayExecutor(
-                tiny_data, cpus_per_run=1, address=cluster.address, checkpoints=ray_checkpoints
+                tiny_data, Resources(), address=cluster.address, checkpoints=ray_checkpoints
             )
         ) as made:
             yield made

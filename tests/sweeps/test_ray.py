@@ -17,6 +17,7 @@ from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput
 from sweeps.ray_executor import RayExecutor
+from sweeps.resources import Resources
 from sweeps.runs import (
     LAST_EVENTS,
     Run,
@@ -66,7 +67,7 @@ def _is_over(events: list[RunEvent]) -> bool:
 def test_actors_are_kept_warm_and_one_that_dies_while_it_is_idle_costs_no_attempt(
     tiny_data: Dataset, ray_cluster: Cluster, until: Until
 ) -> None:
-    with closing(RayExecutor(tiny_data, cpus_per_run=1, address=ray_cluster.address)) as executor:
+    with closing(RayExecutor(tiny_data, Resources(), address=ray_cluster.address)) as executor:
 
         def seconds(trial: int) -> float:
             started = time.monotonic()
@@ -82,7 +83,7 @@ def test_actors_are_kept_warm_and_one_that_dies_while_it_is_idle_costs_no_attemp
         (actor,) = [
             process
             for process in psutil.Process(raylet.process.pid).children()
-            if "_WorkerActor" in " ".join(process.cmdline())
+            if "WorkerActor" in " ".join(process.cmdline())
         ]
         actor.kill()
         actor.wait(10)
@@ -100,7 +101,7 @@ def test_machines_join_and_leave_and_ray_prints_nothing_of_it(
     leaving = cluster.add_node(num_cpus=1)
     try:
         with closing(
-            RayExecutor(tiny_data, cpus_per_run=1, address=cluster.address, checkpoints=checkpoints)
+            RayExecutor(tiny_data, Resources(), address=cluster.address, checkpoints=checkpoints)
         ) as executor:
             assert executor.n_slots == 2
             # one on each machine, and long
@@ -142,18 +143,16 @@ def _wait_for(done: Callable[[], bool], limit_s: float = 60.0) -> None:
 
 def test_more_cpus_than_the_cluster_has_are_refused(tiny_data: Dataset, cluster: str) -> None:
     with pytest.raises(InvalidInput, match=r"'resources.cpus_per_run' must be at most 2, .* 1000"):
-        RayExecutor(tiny_data, cpus_per_run=1000, address=cluster)
+        RayExecutor(tiny_data, Resources(cpus_per_run=1000), address=cluster)
 
 
 def test_a_gpu_that_is_not_there_is_refused(tiny_data: Dataset, cluster: str) -> None:
     with pytest.raises(InvalidInput, match=r"'resources.gpus_per_run' must be at most"):
-        RayExecutor(tiny_data, cpus_per_run=1, gpus_per_run=64, address=cluster)
+        RayExecutor(tiny_data, Resources(gpus_per_run=64), address=cluster)
 
 
 def test_concurrency_limits_the_slots(tiny_data: Dataset, cluster: str) -> None:
-    with closing(
-        RayExecutor(tiny_data, cpus_per_run=1, concurrency=1, address=cluster)
-    ) as executor:
+    with closing(RayExecutor(tiny_data, Resources(concurrency=1), address=cluster)) as executor:
         assert executor.n_slots == 1
 
 
@@ -161,7 +160,7 @@ def test_concurrency_limits_the_slots(tiny_data: Dataset, cluster: str) -> None:
 def test_without_an_address_ray_is_started_on_this_machine(
     tiny_data: Dataset, until: Until
 ) -> None:
-    with closing(RayExecutor(tiny_data, cpus_per_run=1)) as executor:
+    with closing(RayExecutor(tiny_data, Resources())) as executor:
         assert executor.n_slots == os.cpu_count()
         executor.start(_run(0))
         *_, end = until(executor, _is_over)
@@ -173,5 +172,5 @@ def test_without_an_address_ray_is_started_on_this_machine(
 def test_a_cluster_that_cannot_be_reached_is_refused_at_once(tiny_data: Dataset) -> None:
     started = time.monotonic()
     with pytest.raises(InvalidInput, match="'--address' must be a running Ray cluster"):
-        RayExecutor(tiny_data, cpus_per_run=1, address="127.0.0.1:1")
+        RayExecutor(tiny_data, Resources(), address="127.0.0.1:1")
     assert time.monotonic() - started < 10

@@ -1,0 +1,185 @@
+"""A sweep on a cluster of a head alone: Ray's own autoscaler adds machines, and takes them down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from rso_core.datasets import Dataset
+from sweeps.progress import SweepProgress
+from sweeps.ray_executor import RayExecutor
+from sweeps.spec import SweepSpec
+from sweeps.sweep_file import parse_sweep
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+_HEAD = "f" * 51 + "00000"
+"""The identifier that Ray's fake provider expects its head to have."""
+
+_TRAINING = """
+import time
+from sweeps.bench_scheduler_training import SleepingTraining
+
+class Placed(SleepingTraining):
+    '''Fails where it is not on the device that its network is to be trained on.'''
+    def __init__(self, configuration, data, seed, *, device, **arguments):
+        wanted = "cuda" if configuration.architecture == "mlp(8)" else "cpu"
+        if device != wanted:
+            raise RuntimeError(f"{configuration.architecture} on {device}")
+        super().__init__(configuration, data, seed, device=device, seconds=0.5, **arguments)
+"""
+
+_SWEEP = """
+name: elastic
+data: {name: mnist, train_size: 1000, validation_size: 500, test_size: 500}
+budget: {cycles: 2}
+space:
+  architecture: [mlp(), mlp(8)]
+  batch_size: [10, 20, 30]
+  optimizer: rso
+seeds: 3
+resources:
+  rules:
+    - {when: {architecture: mlp(8)}, gpus_per_run: 0.5}
+"""
+
+
+_EMPTY = (
+    "cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands",
+    "setup_commands", "head_setup_commands", "worker_setup_commands", "head_start_ray_commands",
+    "worker_start_ray_commands",
+)  # fmt: skip
+"""What a launcher file has to have, and such a cluster has no use for."""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _launcher_file(gcs_address: str) -> dict[str, Any]:
+    """A cluster of a head without CPUs, and of machines that are processes of this one."""
+    small = {"object_store_memory": 100_000_000}
+    return {
+        "cluster_name": "elastic",
+        "max_workers": 3,
+        "idle_timeout_minutes": 0.1,
+        "upscaling_speed": 10,
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": gcs_address,
+            "launch_multiple": True,
+            "head_node_id": _HEAD,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "available_node_types": {
+            "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "cpu": {"resources": {"CPU": 1, **small}, "node_config": {}, "max_workers": 2},
+            "gpu": {
+                "resources": {"CPU": 2, "GPU": 1, **small}, "node_config": {}, "max_workers": 1
+            },
+        },
+        "head_node_type": "head",
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        **{name: [] for name in _EMPTY},
+    }  # fmt: skip
+
+
+@pytest.fixture(params=["0", "1"], ids=["autoscaler v1", "autoscaler v2"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a cluster that begins with its head alone."""
+    port = _free_port()
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    written = tmp_path / "launcher.json"
+    written.write_text(json.dumps(_launcher_file(f"{host}:{port}")))
+    module = tmp_path / "module"
+    module.mkdir()
+    (module / "placed_training.py").write_text(textwrap.dedent(_TRAINING))
+    short = tempfile.mkdtemp(prefix="ray-")  # the names of sockets may not be long
+    environment = os.environ | {
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "PYTHONPATH": os.pathsep.join([str(module), os.environ.get("PYTHONPATH", "")]),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_CLOUD_INSTANCE_ID": _HEAD,
+        "RAY_FAKE_CLUSTER": "1",
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_autoscaler_v2": request.param,
+    }
+    command = [
+        str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}",
+        f"--temp-dir={short}", f"--node-ip-address={host}", "--num-cpus=0",
+        "--object-store-memory=100000000", "--include-dashboard=false",
+        f"--autoscaling-config={written}",
+    ]  # fmt: skip
+    log = tmp_path / "head.log"
+    with log.open("w") as output:
+        head = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while "Ray runtime started" not in log.read_text():
+            assert head.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(module))
+            yield f"{host}:{port}"
+    finally:
+        started = []
+        if head.poll() is None:
+            started = psutil.Process(head.pid).children(recursive=True)
+            head.terminate()
+        psutil.wait_procs(started, timeout=10)
+        for process in started:
+            if process.is_running():
+                process.kill()
+        head.wait()
+        shutil.rmtree(short, ignore_errors=True)
+
+
+def _machines() -> int:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return sum(node["Alive"] for node in nodes)
+
+
+def test_machines_come_for_the_runs_that_need_them_and_go_when_none_does(
+    address: str, tiny_data: Dataset, tmp_path: Path, drive: Callable[..., SweepProgress]
+) -> None:
+    from placed_training import Placed  # type: ignore[import-not-found]
+
+    spec: SweepSpec = parse_sweep(_SWEEP, "sweep.yaml")
+    executor = RayExecutor(tiny_data, spec.resources, address=address, training=Placed)
+    with closing(executor):
+        assert executor.n_slots == executor.n_free == 0
+        progress = drive(spec, tmp_path / "out", executor)
+        assert (progress.n_trials_finished, progress.n_trials_failed) == (6, 0)
+        assert executor.n_slots >= 1
+        # no run is left, so that no actor holds a machine, though the executor is still there
+        deadline = time.monotonic() + 120
+        while _machines() > 1:
+            executor.expect([], 0)
+            assert time.monotonic() < deadline, "machines stay that nobody needs"
+            time.sleep(1)
