@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 import socket
 import subprocess
@@ -116,9 +117,10 @@ class _Head:
         self._named = named
         self._processes = _Processes()
         said = io.StringIO()
+        logging.getLogger("ray.autoscaler").setLevel(logging.ERROR)
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                cli_logger.configure("auto", "never", 0)  # type: ignore[no-untyped-call]
+                cli_logger.configure("pretty", "false", 0)  # type: ignore[no-untyped-call]
                 self._config = commands._bootstrap_config(config)
                 provider = providers._get_node_provider(
                     self._config["provider"], self._config["cluster_name"]
