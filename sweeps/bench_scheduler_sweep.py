@@ -35,7 +35,8 @@ from sweeps.work import WorkCounter
 
 _POLL_S = 0.5
 _MOST_START_S = 300.0
-"""How long all actors together may take to come up."""
+_MOST_START_S_PER_ACTOR = 30.0
+"""How long all actors together may take to come up: so many seconds, or so many for each."""
 _N_APPENDS = 50
 _SHOWN_EVERY_S = 0.5
 
@@ -216,12 +217,13 @@ def warm_up(executor: Executor, actors: int, option: str = "--actors") -> None:
     for run in runs:
         executor.start(run)
     n_begun = n_ended = 0
-    deadline = time.monotonic() + _MOST_START_S
+    most_s = max(_MOST_START_S, actors * _MOST_START_S_PER_ACTOR)
+    deadline = time.monotonic() + most_s
     while n_ended < actors:
         if time.monotonic() > deadline:
             raise InvalidInput(
                 f"'{option}' must be as many as this machine can hold, got {actors}: "
-                f"{n_begun} were up after {_MOST_START_S:.0f} s"
+                f"{n_begun} were up after {most_s:.0f} s"
             )
         for event in executor.poll(_POLL_S):
             n_begun += isinstance(event, RunBegan)

@@ -112,6 +112,7 @@ class RayExecutor:
     def startable(self, waiting: Sequence[Run]) -> list[Run]:
         """See `Executor.startable`."""
         waiting = list(waiting)
+        waiting = list(waiting)
         needs = [self._resources.needs_of(run.configuration) for run in waiting]
         most = self._most - len(self._busy)
         chosen = startable(needs, self._machines.capacity, self._needs_of_busy(), most)

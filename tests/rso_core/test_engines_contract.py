@@ -144,6 +144,7 @@ ENGINES: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]] = 
     "incremental, two threads": partial(IncrementalEngine, n_threads=2),
     "incremental, little memory": partial(IncrementalEngine, memory_bytes=_LITTLE_MEMORY),
     "incremental, three workers": _group_of(3, IncrementalEngine),
+    "reference, two workers": _group_of(2, ReferenceEngine),
     "incremental, two workers of two threads, little memory": _group_of(
         2, partial(IncrementalEngine, n_threads=2, memory_bytes=_LITTLE_MEMORY)
     ),
@@ -151,7 +152,16 @@ ENGINES: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]] = 
     "device, little memory": partial(DeviceEngine, memory_bytes=_LITTLE_MEMORY),
 }
 
-engines = pytest.mark.parametrize("build_engine", ENGINES.values(), ids=ENGINES)
+_LONG = {"incremental, two workers of two threads, little memory", "reference, two workers"}
+"""Threads that wait for Python's lock, or for more processors than there are."""
+
+engines = pytest.mark.parametrize(
+    "build_engine",
+    [
+        pytest.param(engine, id=name, marks=[pytest.mark.long] if name in _LONG else [])
+        for name, engine in ENGINES.items()
+    ],
+)
 
 _BuildEngine = Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]
 

@@ -148,9 +148,8 @@ def _check_close(
         (2, "incremental", "fresh", {}),
         (3, "incremental", "with_replacement", {"weight_decay": 1e-3}),
         (4, "incremental", "layer", {"sampler": "uniform", "annealing": "none"}),
-        (2, "incremental", "cycle", {"layer_order": "first_to_last"}),
+        (2, "incremental", "cycle", {"layer_order": "first_to_last", "initialisation": "model"}),
         (3, "incremental", "fresh", {"engine_memory_gib": 1e-6}),
-        (2, "incremental", "fresh", {"initialisation": "model", "visit_biases": False}),
         (2, "reference", "with_replacement", {"weight_decay": 1e-3}),
     ],
 )
@@ -446,6 +445,7 @@ def _in_processes(size: int, data: Dataset, cycles: int) -> list[Any]:
     return outcomes
 
 
+@pytest.mark.long
 def test_processes_train_a_run_as_threads_do(in_group: InGroup, small_data: Dataset) -> None:
     (weights, _), (others, _) = _in_processes(2, small_data, cycles=2)
     expected, _ = in_group(

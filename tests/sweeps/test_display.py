@@ -133,3 +133,19 @@ def test_who_observes_a_display_sees_the_progress_and_the_display_everything(
     assert watched.notices == [f"{run.name}: slow"]
     assert watched.n_suspending == 2
     assert observed == [shown]
+
+
+def test_refreshes_that_follow_each_other_at_once_are_drawn_once(
+    shown: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, display = shown
+    kept = progress(["test_loss"])
+    moment = 100.0
+    monkeypatch.setattr("sweeps.display.time.monotonic", lambda: moment)
+    display.refresh(kept)
+    length = len(text.getvalue())
+    display.refresh(kept)
+    assert len(text.getvalue()) == length
+    moment += 0.25
+    display.refresh(kept)
+    assert len(text.getvalue()) > length

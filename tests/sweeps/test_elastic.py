@@ -80,7 +80,7 @@ def _launcher_file(gcs_address: str) -> dict[str, Any]:
     return {
         "cluster_name": "elastic",
         "max_workers": 3,
-        "idle_timeout_minutes": 0.1,
+        "idle_timeout_minutes": 0.5,
         "upscaling_speed": 10,
         "provider": {
             "type": "fake_multinode",
