@@ -186,10 +186,8 @@ def test_ray_is_started_again_where_it_does_not_start_in_time(
     tmp_path: Path, n_failures: int, n_starts: int, status: int
 ) -> None:
     calls = tmp_path / "calls"
-    programs = {
-        "ray": f'echo "$@" >> {calls}\n[ $1 = stop ] || [ $(grep -c start {calls}) -gt {n_failures} ]',
-        "sleep": "true",
-    }
+    is_over = f"[ $1 = stop ] || [ $(grep -c start {calls}) -gt {n_failures} ]"
+    programs = {"ray": f'echo "$@" >> {calls}\n{is_over}', "sleep": "true"}
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
