@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
+from sweeps.jobs_cli import Cluster
 from sweeps.progress_console import progress_console
 
 _HAS_FAULT = 1
@@ -13,7 +16,7 @@ _HAS_FAULT = 1
 
 def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the command line, in the order of its help."""
-    app.command(epilog="Example:  rso-sweep doctor my_sweep.yaml --address auto")(doctor)
+    app.command(epilog="Example:  rso-sweep doctor my_sweep.yaml --cluster cluster.yaml")(doctor)
     app.command(epilog="Example:  rso-sweep metrics --grafana > dashboard.json")(metrics)
 
 
@@ -22,9 +25,14 @@ def doctor(
         str | None,
         typer.Argument(help="A preset's name, or a sweep file; without it, what any sweep needs."),
     ] = None,
+    cluster: Cluster = None,
     address: Annotated[
         str | None,
-        typer.Option(help="A running Ray cluster, such as auto; without it, this machine."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="A running Ray cluster: HOST:PORT or auto on one of its machines, its dashboard, "
+            "http://HOST:8265, from elsewhere; without it and --cluster, this machine.",
+        ),
     ] = None,
     out: Annotated[
         str | None,
@@ -52,15 +60,43 @@ def doctor(
 
     from rich.console import Console
 
-    from sweeps.doctor.command import diagnosis
-
-    found = diagnosis(sweep, overrides or (), out, address, progress_console())
+    found = _found(sweep, cluster, address, out, overrides or ())
     if as_json:
-        print(json.dumps(found.as_json(), indent=2))
+        print(json.dumps(found["document"], indent=2))
     else:
-        found.print(Console(highlight=False))
-    if not found.is_sound:
+        console = Console(highlight=False)
+        for line in found["lines"]:
+            console.print(line, soft_wrap=True)
+    if not found["is_sound"]:
         raise typer.Exit(_HAS_FAULT)
+
+
+def _found(
+    sweep: str | None,
+    cluster: str | None,
+    address: str | None,
+    out: str | None,
+    overrides: Sequence[str],
+) -> Mapping[str, Any]:
+    """What is found out: by this process, or on the head node of a cluster that it cannot join."""
+    from sweeps.jobs.where import which_cluster
+
+    console = progress_console()
+    is_joined = address is not None and not address.startswith(("http://", "https://"))
+    where = None if is_joined and cluster is None else which_cluster(cluster, address, os.environ)
+    if where is None:
+        from sweeps.doctor.command import diagnosis
+
+        here = diagnosis(sweep, overrides, out, address, console)
+        return {"lines": here.lines(), "document": here.as_json(), "is_sound": here.is_sound}
+    from sweeps.jobs.connection import connected
+    from sweeps.jobs.examining import examined
+
+    with (
+        connected(where, lambda line: console.print(line, markup=False, soft_wrap=True)) as server,
+        console.status("the head node examines its cluster"),
+    ):
+        return examined(server, sweep, out, overrides)
 
 
 def metrics(

@@ -33,10 +33,9 @@ class Diagnosis:
         """All facts and findings, in JSON's own types."""
         return as_json(self.examination, self.findings)
 
-    def print(self, console: Console) -> None:
-        """Prints a line for each finding."""
-        for line in lines(self.examination, self.findings):
-            console.print(line, soft_wrap=True, highlight=False)
+    def lines(self) -> list[str]:
+        """A line for each finding, with rich's markup."""
+        return [line.markup for line in lines(self.examination, self.findings)]
 
 
 def diagnosis(
