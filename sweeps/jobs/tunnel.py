@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import re
 import socket
 import subprocess
@@ -118,7 +119,8 @@ class _Head:
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                cli_logger.configure("auto", "never", 0)  # type: ignore[no-untyped-call]
+                cli_logger.configure("auto", "false", 0)  # type: ignore[no-untyped-call]
+                logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)
                 self._config = commands._bootstrap_config(config)
                 provider = providers._get_node_provider(
                     self._config["provider"], self._config["cluster_name"]
