@@ -181,6 +181,26 @@ def test_the_head_makes_a_token_once_that_only_its_owner_reads_and_prints_none(
     assert made() == first
 
 
+@pytest.mark.parametrize(("n_failures", "n_starts", "status"), [(0, 1, 0), (2, 3, 0), (9, 4, 1)])
+def test_ray_is_started_again_where_it_does_not_start_in_time(
+    tmp_path: Path, n_failures: int, n_starts: int, status: int
+) -> None:
+    calls = tmp_path / "calls"
+    is_over = f"[ $1 = stop ] || [ $(grep -c start {calls}) -gt {n_failures} ]"
+    programs = {"ray": f'echo "$@" >> {calls}\n{is_over}', "sleep": "true"}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", CLUSTER / "start_ray.sh", "ray", "start", "--address=head:6379"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == status
+    said = calls.read_text().splitlines()
+    assert said.count("start --address=head:6379") == n_starts
+    assert said.count("stop --force") == min(n_failures, n_starts - (status == 1))
+
+
 def test_ray_and_python_are_the_same_everywhere_and_within_the_project_s_ranges(
     ray_job: Config,
 ) -> None:
