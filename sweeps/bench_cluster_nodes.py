@@ -23,6 +23,17 @@ Leaving = Literal["killed", "removed"]
 
 _STORE_BYTES = 80 << 20
 """Of each node's object store; Ray takes no less than 75 MiB."""
+_FRUGAL = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # each node's agent would measure the machine, which all of them share, every few seconds
+    "RAY_enable_metrics_collection": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "3600000",
+    # many processes on few cores may be late to answer without being dead
+    "RAY_health_check_timeout_ms": "60000",
+    # actors would have to wait for whatever else the machine does
+    "RAY_worker_niceness": "0",
+}
+"""Settings of the nodes; on machines of their own they would not need them."""
 _MOST_START_S = 60.0
 """How long the last nodes may take to be known to the cluster."""
 _MOST_STOP_S = 120.0
@@ -114,7 +125,7 @@ class _Failure:
 def _serve(channel: Connection, n_nodes: int, cpus_per_node: int) -> None:
     """The process: starts the nodes, says where, and replaces them until nobody listens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the channel says when to end
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.update(_FRUGAL)
     from ray.cluster_utils import Cluster
 
     from sweeps.ray_connection import on_loopback

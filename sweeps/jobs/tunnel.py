@@ -117,10 +117,10 @@ class _Head:
         self._named = named
         self._processes = _Processes()
         said = io.StringIO()
+        logging.getLogger("ray.autoscaler").setLevel(logging.ERROR)
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                cli_logger.configure("auto", "false", 0)  # type: ignore[no-untyped-call]
-                logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)
+                cli_logger.configure("pretty", "false", 0)  # type: ignore[no-untyped-call]
                 self._config = commands._bootstrap_config(config)
                 provider = providers._get_node_provider(
                     self._config["provider"], self._config["cluster_name"]

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rso_core.errors import InvalidInput
-from sweeps.jobs.fetching import destination
+from sweeps.jobs.fetching import destination, fetch
 from sweeps.jobs.following import followed
 from sweeps.jobs.job import About, Job, Status, found, sweeps_of
 from sweeps.jobs.log_lines import StampedLines
@@ -146,6 +147,58 @@ def test_a_fetched_folder_never_takes_the_place_of_another(
     Path("other/notes").touch()
     with pytest.raises(InvalidInput, match="'--update' is for a folder that was fetched before"):
         destination(job, "other", updates=True)
+
+
+def _kept_at_an_address(tmp_path: Path, started_at: str = "2026-11-27") -> Job:
+    """A job whose run folder lies where this machine reaches it without the head node."""
+    there = tmp_path / "there"
+    (there / "records").mkdir(parents=True, exist_ok=True)
+    (there / "checkpoints").mkdir(exist_ok=True)
+    (there / "sweep.yaml").write_text(
+        f"name: x\nprovenance: {{started_at: {started_at}, machine: {{host: h}}}}\n"
+    )
+    (there / "records" / "cycles.jsonl").write_text("{}\n")
+    (there / "checkpoints" / "run.pt").touch()
+    return Job("a", About("x", "a", f"file://{there}", "", ""), "RUNNING", None, None, None, "")
+
+
+def _fetch(job: Job, folder: Path, *, has_checkpoints: bool = False) -> None:
+    no_server: Any = None  # what lies at an address is not asked for on the head node
+    fetch(no_server, job, folder, has_checkpoints=has_checkpoints, received=lambda n, most: None)
+
+
+def test_what_lies_at_an_address_is_copied_from_there(tmp_path: Path) -> None:
+    job, here = _kept_at_an_address(tmp_path), tmp_path / "here"
+    _fetch(job, here)
+    names = {path.relative_to(here).as_posix() for path in here.rglob("*") if path.is_file()}
+    assert names == {"sweep.yaml", "records/cycles.jsonl"}
+    (here / "report").mkdir()
+    _fetch(job, here, has_checkpoints=True)
+    assert not (here / "report").exists()
+    assert (here / "checkpoints" / "run.pt").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "here"}
+
+
+def test_another_sweep_or_a_fault_leaves_a_folder_as_it_was(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    _fetch(_kept_at_an_address(tmp_path), here)
+    (here / "note").touch()
+    with pytest.raises(InvalidInput, match="holds another sweep than the one that was fetched"):
+        _fetch(_kept_at_an_address(tmp_path, "2026-12-01"), here)
+    gone = About("x", "a", f"file://{tmp_path}/gone", "", "")
+    with pytest.raises(InvalidInput, match=r"gone' (is no run folder|cannot be read)"):
+        _fetch(Job("a", gone, "RUNNING", None, None, None, ""), here)
+    unknown = About("x", "a", "nosuch://bucket/x", "", "")
+    with pytest.raises(InvalidInput, match="'nosuch://bucket/x' cannot be read from this machine"):
+        _fetch(Job("a", unknown, "RUNNING", None, None, None, ""), tmp_path / "new")
+    assert (here / "note").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "here"}
+
+
+def test_a_folder_that_cannot_be_written_is_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="'--out' must be a folder that can be written, got"):
+        _fetch(_kept_at_an_address(tmp_path), tmp_path / "file" / "x")
 
 
 @pytest.fixture(autouse=True)

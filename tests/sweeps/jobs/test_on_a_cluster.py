@@ -259,7 +259,7 @@ def test_what_is_wrong_on_the_cluster_is_said_before_a_job_begins(
         for arguments, fault in (
             (["--set", "study.storage=postgresql://me:${DB_PASSWORD}@db/x"],
              "names the environment variable DB_PASSWORD, which is not set where Ray was started"),
-            (["--out", "/dev/null/x"], "'--out' must be a folder that can be read, got '/dev/null/x'"),
+            (["--out", "/dev/null/x"], "must be a folder that can be read, got '/dev/null/x'"),
             (["--out", "nosuch://x"], "nosuch"),
         ):  # fmt: skip
             status, out, said = rso("submit", "mine.yaml", *arguments)
