@@ -195,7 +195,7 @@ def _joined(hosts: Hosts) -> list[Node]:
         if time.monotonic() > deadline:
             log = hosts.on("head", "tail -n 80 /tmp/ray/session_latest/logs/monitor.log").stdout
             raise RuntimeError(f"only {len(nodes)} nodes have joined:\n{log}")
-        time.sleep(2)
+        time.sleep(10)  # to ask costs some seconds of a core
     return nodes
 
 
@@ -255,7 +255,7 @@ def _await_training(hosts: Hosts, job: str) -> int:
         if time.monotonic() > deadline:
             said = hosts.here(f"{AT_THE_DESK} logs {job} --cluster cluster.yaml").stdout
             raise RuntimeError(f"not both workers have trained: {rows}\n{said[-3000:]}")
-        time.sleep(1)
+        time.sleep(3)
 
 
 def _rows_there(hosts: Hosts, out: str, name: str) -> list[dict[str, Any]]:
