@@ -126,7 +126,7 @@ def _wait(done: Callable[[], bool], limit_s: float = 120.0) -> None:
         time.sleep(0.2)
 
 
-def test_the_whole_way_of_a_sweep_that_is_stopped_killed_and_gone_on_with(
+def test_a_sweep_that_was_submitted_gives_the_numbers_of_an_inline_run(
     rso: Call, head: dict[str, str], tmp_path: Path
 ) -> None:
     status, out, said = rso("submit", "mine.yaml", "--set", "budget.cycles=12")
@@ -228,8 +228,9 @@ def test_a_stopped_job_has_checkpoints_and_one_whose_driver_was_killed_is_gone_o
         _wait(lambda: "into " in server.log(f"{job}-2"))
         (driver,) = (
             process
-            for process in psutil.process_iter(["cmdline"])
+            for process in psutil.process_iter(["cmdline", "cwd"])
             if "sweeps.jobs.entry" in " ".join(process.info["cmdline"] or ())
+            and process.info["cwd"] == head["home"]  # and not in that of another test's cluster
         )
         driver.kill()
         is_slow.unlink()
