@@ -186,7 +186,7 @@ def status(
     folder: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DIR|JOB]",
+            metavar="DIR|JOB",
             help="A run folder; or the job of a sweep on a cluster, which --cluster, --address or "
             "the environment names; without it, the sweeps on that cluster.",
         ),

@@ -126,7 +126,7 @@ def _wait(done: Callable[[], bool], limit_s: float = 120.0) -> None:
         time.sleep(0.2)
 
 
-def test_the_whole_way_of_a_sweep_that_is_stopped_killed_and_gone_on_with(
+def test_a_sweep_that_was_submitted_gives_the_numbers_of_an_inline_run(
     rso: Call, head: dict[str, str], tmp_path: Path
 ) -> None:
     status, out, said = rso("submit", "mine.yaml", "--set", "budget.cycles=12")
@@ -195,7 +195,7 @@ def test_a_stopped_job_has_checkpoints_and_one_whose_driver_was_killed_is_gone_o
         "import pathlib, time\n"
         f"def pause(): time.sleep(0.4 * pathlib.Path({str(is_slow)!r}).exists())\n"
     )
-    cycles = ["--set", "budget.cycles=300"]
+    cycles = ["--set", "budget.cycles=60"]
     status, out, said = rso("submit", "mine.yaml", "--out", "kept/here", *cycles)
     assert status == 0, said
     job, folder = out.strip(), Path(head["home"], "kept/here")
@@ -205,16 +205,15 @@ def test_a_stopped_job_has_checkpoints_and_one_whose_driver_was_killed_is_gone_o
     status, _, said = rso("resume", job)
     assert status == 2
     assert f"got '{job}', which is running; `rso-sweep stop {job}` stops it" in said
-    status, _, said = rso("submit", "mine.yaml", "--out", "kept/here")
-    assert status == 2
-    assert f"'--out' must be a new or an empty folder, got '{folder}', which holds a sweep" in said
-
     status, out, said = rso("stop", job)
     assert status == 0
     assert "stopping: 2 runs write checkpoints\n" in out
     assert f"interrupted; `rso-sweep resume {job}` goes on with it" in out
     assert f"{job}: stopped; its runs have written their checkpoints" in said
     assert list((folder / "checkpoints").iterdir())
+    status, _, said = rso("submit", "mine.yaml", "--out", "kept/here")
+    assert status == 2
+    assert f"'--out' must be a new or an empty folder, got '{folder}', which holds a sweep" in said
     assert rso("logs", job)[0] == 130
     status, out, _ = rso("status", job)
     assert out.startswith(f"{job}: stopped, submitted ")
@@ -229,8 +228,9 @@ def test_a_stopped_job_has_checkpoints_and_one_whose_driver_was_killed_is_gone_o
         _wait(lambda: "into " in server.log(f"{job}-2"))
         (driver,) = (
             process
-            for process in psutil.process_iter(["cmdline"])
+            for process in psutil.process_iter(["cmdline", "cwd"])
             if "sweeps.jobs.entry" in " ".join(process.info["cmdline"] or ())
+            and process.info["cwd"] == head["home"]  # and not in that of another test's cluster
         )
         driver.kill()
         is_slow.unlink()
