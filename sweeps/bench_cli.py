@@ -31,7 +31,17 @@ def engine(
             "two_conv 256 before it.",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of both engines.")] = 1,
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="Threads of both engines, or of each worker.")
+    ] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Measure instead how much faster so many workers, processes of their own, train "
+            "one run than one does.",
+        ),
+    ] = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure less: figures within a minute or two.")
     ] = False,
@@ -40,9 +50,15 @@ def engine(
     ] = False,
 ) -> None:
     """Compare the incremental engine with the reference engine, in microseconds a weight."""
+    asked = (networks or (), batch_sizes or ())
+    if workers != 1:
+        from sweeps.bench_workers import bench_workers
+
+        bench_workers(*asked, workers, threads, quick, as_json, progress_console())
+        return
     from sweeps.bench_command import bench_engines
 
-    bench_engines(networks or (), batch_sizes or (), threads, quick, as_json, progress_console())
+    bench_engines(*asked, threads, quick, as_json, progress_console())
 
 
 @bench.command(epilog="Example:  rso-sweep bench scheduler --trials 2000 --actors 2")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 from rso_core.errors import InvalidInput
+from sweeps import doctor_cli, jobs_cli, report_cli
 from sweeps.bench_cli import bench
+from sweeps.ending import INTERRUPTED, RUNS_FAILED, conclude, end_with, tell
+from sweeps.jobs_cli import Cluster
 from sweeps.progress_console import progress_console
-from sweeps.report_cli import Folder, add_commands, write_the_report
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from sweeps.driving import Outcome
+from sweeps.report_cli import Folder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,9 +29,6 @@ app = typer.Typer(
 )
 
 app.add_typer(bench, name="bench")
-
-BAD_INPUT, RUNS_FAILED, INTERRUPTED = 2, 1, 130
-"""Exit statuses other than 0."""
 
 # typer gives no public name to the base of its usage errors
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
@@ -60,35 +54,20 @@ class ExecutorChoice(StrEnum):
 def main() -> NoReturn:
     """The entry point: users see a line for what they can put right, never a traceback."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109  so that `package.module:function` is found here
+    end_with(_status_of_the_command)
+
+
+def _status_of_the_command() -> int:
     try:
         status = app(standalone_mode=False, prog_name="rso-sweep")
-    except InvalidInput as error:
-        _refuse(*error.problems)
     except _UsageError as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "rso-sweep"
         message = error.format_message().rstrip(".")
-        _refuse(f"{message}; see '{command} --help'")
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _refuse(*problems: str) -> NoReturn:
-    for problem in problems:
-        _tell(problem)
-    sys.exit(BAD_INPUT)
-
-
-def _tell(problem: str) -> None:
-    """Prints what is wrong on one line, without secrets and without what a terminal would obey."""
-    from sweeps.storage.redaction import redacted
-
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in redacted(problem))
-    print(f"rso-sweep: {line}", file=sys.stderr)
+        raise InvalidInput(f"{message}; see '{command} --help'") from error
+    except typer.Abort:
+        return INTERRUPTED
+    return status if isinstance(status, int) else 0
 
 
 def _executor_name(choice: ExecutorChoice) -> Literal["ray", "inline"]:
@@ -97,25 +76,6 @@ def _executor_name(choice: ExecutorChoice) -> Literal["ray", "inline"]:
 
 def _command() -> list[str]:
     return ["rso-sweep", *sys.argv[1:]]
-
-
-def _conclude(drive: Callable[[], Outcome], console: Console) -> None:
-    """Drives a sweep, prints its comparison and writes its report."""
-    from sweeps.driving import SweepStopped
-
-    try:
-        outcome = drive()
-    except SweepStopped as error:
-        _tell(str(error))
-        raise typer.Exit(RUNS_FAILED) from error
-    if outcome.progress.is_interrupted:
-        raise typer.Exit(INTERRUPTED)
-    with console.status("writing the report"):
-        written = write_the_report(outcome.folder)
-    print(f"\n{written.tables[0].to_markdown()}\n")
-    print(f"Report: {written.html}")
-    if outcome.progress.n_trials_failed:
-        raise typer.Exit(RUNS_FAILED)
 
 
 @app.command(epilog="Example:  rso-sweep run quickstart --out runs/first --set budget.cycles=5")
@@ -152,7 +112,7 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Of a run folder: run failed trials again.")
     ] = False,
-) -> None:
+) -> int:
     """Run a sweep: train its configurations, print the comparison, write the report."""
     from sweeps.circumstances import Circumstances
     from sweeps.going_on import grow, is_run_folder
@@ -168,13 +128,12 @@ def run(
             )
         choice = _executor_name(executor or ExecutorChoice.ray)
         circumstances = Circumstances(choice, address, _command(), console)
-        _conclude(lambda: launch(sweep, out, overrides or (), circumstances), console)
-        return
+        return conclude(lambda: launch(sweep, out, overrides or (), circumstances), console)
     if out is not None:
         raise InvalidInput(
             f"'--out' is for a new sweep, got '{out}'; leave it out: a sweep is grown in its folder"
         )
-    _conclude(
+    return conclude(
         lambda: grow(
             sweep if grown is None else grown,
             None if grown is None else sweep,
@@ -191,7 +150,14 @@ def run(
 
 @app.command(epilog="Example:  rso-sweep resume runs/quickstart")
 def resume(
-    folder: Folder,
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR|JOB",
+            help="A run folder; or the job of a sweep on a cluster, which --cluster, --address "
+            "http://HOST:8265 or the environment names.",
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -206,15 +172,27 @@ def resume(
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(help="A running Ray cluster to join, or local; without it, as before."),
+        typer.Option(
+            help="A running Ray cluster to join, or local; without it, as before. Of a job: the "
+            "cluster's dashboard."
+        ),
     ] = None,
-) -> None:
+    cluster: Cluster = None,
+) -> int:
     """Go on with a sweep that was interrupted, or whose driver or machine has died."""
+    where = jobs_cli.cluster_of_a_job(folder, cluster, address, joins=True)
+    if where is not None:
+        if executor is not None:
+            raise InvalidInput(
+                f"'--executor' is for a run folder, got it with the job '{folder}', whose runs are "
+                "trained in the cluster's actors; leave it out"
+            )
+        return jobs_cli.resume_job(folder, overrides or (), where, _command())
     from sweeps.going_on import resume
 
     console = progress_console()
     choice = None if executor is None else _executor_name(executor)
-    _conclude(
+    return conclude(
         lambda: resume(folder, overrides or (), choice, address, _command(), console), console
     )
 
@@ -259,11 +237,13 @@ def train(
             progress_console(),
         )
     except RunFailed as error:
-        _tell(str(error))
+        tell(str(error))
         raise typer.Exit(RUNS_FAILED) from error
 
 
-add_commands(app)
+report_cli.add_commands(app)
+jobs_cli.add_commands(app)
+doctor_cli.add_commands(app)
 
 
 @app.command(epilog="Example:  rso-sweep dashboard runs/quickstart --port 8081")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +31,8 @@ from sweeps.reading import check_against_data, read_sweep
 from sweeps.run_folder import SWEEP_FILE, RunFolder
 from sweeps.search import Search
 from sweeps.spec import SweepSpec
+from sweeps.storage.holder import driven_by, read_holder
+from sweeps.storage.places import StorageFailed, open_place
 from sweeps.storage.redaction import redacted
 from sweeps.sweep_file import parse_sweep
 from sweeps.work import WorkCounter
@@ -81,6 +84,31 @@ def resume(
         folder.tidy()
         about = with_growth_completed(folder, text, about)
         return _gone_on_with(spec, about, folder, address, circumstances, data, work)
+
+
+def check_resumable(address: str, overrides: Sequence[str]) -> SweepSpec:
+    """Finds out whether `resume` would begin, and takes and changes nothing.
+
+    Args:
+        address: the run folder.
+        overrides: the values of `--set`.
+
+    Raises:
+        InvalidInput: it is no run folder, a driver has it, or the overrides cannot be.
+    """
+    _check_resumable(overrides)
+    place = open_place(address)
+    try:
+        if not place.exists(SWEEP_FILE):
+            shown = place.address_of()
+            raise InvalidInput(f"'{shown}' is not a run folder: it has no {SWEEP_FILE}")
+        text = RunFolder(place).sweep_text()
+        record = read_holder(place)
+    except StorageFailed as error:
+        raise InvalidInput(str(error)) from error
+    if record is not None and not record.holder.has_died_on(platform.node()):
+        raise driven_by(place, record.holder, platform.node())
+    return parse_sweep(text, place.address_of(SWEEP_FILE), overrides)
 
 
 def grow(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from rso_core.configuration import Configuration
 from rso_core.records import CycleRecord, Progress
 from sweeps.cost import Kind, ObservedRatios, kind_of
-from sweeps.runs import Run
+from sweeps.runs import START, Position, Run
 from sweeps.search import Trial
 from sweeps.spec import Objective
 
@@ -37,6 +37,8 @@ class RunningRun:
     """Seconds that its cycles took, those before it was resumed included."""
     share_before: float = 0.0
     """What was done of it before this driver, or this attempt, began."""
+    resumed_from: Position = START
+    """Where this attempt began."""
 
     @property
     def share_done(self) -> float:
@@ -96,6 +98,11 @@ class SweepProgress:
     running: dict[str, RunningRun] = field(default_factory=dict)
     pareto: list[Best] = field(default_factory=list)
     """The trials that no other one beats in all objectives; with one objective the best."""
+    n_visited: int = 0
+    """Weight visits in all cycles that this driver has written; so `n_images_passed`."""
+    n_images_passed: int = 0
+    n_interrupted: int = 0
+    """Attempts at runs that this driver has seen cut short, since an actor or a machine died."""
     n_runs_added: int = 0
     """Seeds beyond the sweep file's that trials were given."""
     stop_reason: str | None = None

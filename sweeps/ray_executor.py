@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
@@ -110,6 +111,8 @@ class RayExecutor:
 
     def startable(self, waiting: Sequence[Run]) -> list[Run]:
         """See `Executor.startable`."""
+        waiting = list(waiting)
+        waiting = list(waiting)
         needs = [self._resources.needs_of(run.configuration) for run in waiting]
         most = self._most - len(self._busy)
         chosen = startable(needs, self._machines.capacity, self._needs_of_busy(), most)
@@ -124,7 +127,10 @@ class RayExecutor:
         while len(self._idle) > n_left:  # so that their machines can be taken down
             self._idle.pop()[1].end()
         if self._can_grow:
-            needs = [self._resources.needs_of(run.configuration) for run in waiting[:n_left]]
+            needs = [
+                self._resources.needs_of(run.configuration)
+                for run in itertools.islice(waiting, n_left)
+            ]
             wanted = Counter(needs)
             wanted[self._resources.kinds()[0]] += n_left - len(needs)
             self._demand.show(lacking(self._machines.capacity, self._needs_of_busy(), wanted))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rso_core.errors import InvalidInput, reason
+from sweeps import jobs_cli
+from sweeps.jobs_cli import Address, Cluster
 from sweeps.progress_console import progress_console
 
 if TYPE_CHECKING:
@@ -180,16 +182,40 @@ def watch(
         raise InvalidInput(str(error)) from error
 
 
-def status(folder: Folder) -> None:
-    """Say how far a sweep is, running or ended."""
+def status(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DIR|JOB]",
+            help="A run folder; or the job of a sweep on a cluster, which --cluster, --address or "
+            "the environment names; without it, the sweeps on that cluster.",
+        ),
+    ] = None,
+    cluster: Cluster = None,
+    address: Address = None,
+) -> None:
+    """Say how far a sweep is, running or ended, on this machine or on a cluster."""
+    if folder is None:
+        jobs_cli.list_jobs(cluster, address)
+        return
+    where = jobs_cli.cluster_of_a_job(folder, cluster, address)
+    lines = told_status(folder) if where is None else jobs_cli.told_job(folder, where)
+    print("\n".join(lines))
+
+
+def told_status(folder: str) -> list[str]:
+    """What `status` says about a run folder.
+
+    Raises:
+        InvalidInput: it is not one.
+    """
     from analysis import UnreadableRunFolder
     from sweeps.status_command import status_lines
 
     try:
-        lines = status_lines(folder)
+        return status_lines(folder)
     except UnreadableRunFolder as error:
         raise InvalidInput(str(error)) from error
-    print("\n".join(lines))
 
 
 def _budget(text: str) -> Budget:

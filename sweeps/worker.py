@@ -5,6 +5,7 @@ Training never waits for whoever asks for its events: they gather here until the
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 import queue
@@ -41,6 +42,7 @@ from sweeps.starting_states import StartingStates, storage_fault
 from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.redaction import redacted
 
+_LOGGER = logging.getLogger(__name__)
 _CYCLE_WORTH_S = 1.0
 """A cycle is worth a checkpoint of its own if the last one is older than this."""
 
@@ -216,6 +218,7 @@ class Worker:
     def _train(self, run: Run, meet: Callable[[], Peers]) -> None:
         attempt = _Attempt(run, self._checkpoints, self._events.put)
         began = attempt.begin(self._n_threads)
+        _LOGGER.info("begins: %s", run.configuration.values())
         state: RunState = "finished"
         failure = None
 
@@ -247,18 +250,23 @@ class Worker:
                     attempt.save_if_due(training, _CYCLE_WORTH_S)
             attempt.keep_final(training)
         except _Suspended:
+            _LOGGER.info("leaves off, to be gone on with")
             self._events.put(RunSuspended(run.name))
             return
         except PeerLost:
             lost = "a worker that shared its batches is gone"
+            _LOGGER.info("is cut short: %s", lost)
             self._events.put(RunInterrupted(run.name, lost))
             return
         except _Stopped:
             state = "pruned"
         except BaseException as error:  # a user's network may do anything, even leave by sys.exit
             state, failure = "failed", redacted(reason(error))
+            # the driver says why in a line; where in the user's code is for the actor's own log
+            _LOGGER.info("fails", exc_info=error)
         finally:
             peers.close()
+        _LOGGER.info("ends: %s", state)
         self._events.put(
             RunEnded(
                 run=run.name,
