@@ -37,7 +37,7 @@ def test_only_few_modules_know_ray_and_optuna() -> None:
         return {path.name for path in paths if library in _imports(path, for_types_too)}
 
     ray_users = {"ray_executor.py", "ray_connection.py", "bench_scheduler_peers.py"}
-    ray_users |= {"server.py", "tunnel.py"}  # of jobs
+    ray_users |= {"server.py", "client.py", "tunnel.py"}  # of jobs
     assert users("ray", for_types_too=True) == ray_users
     assert users("optuna") == {
         *("search.py", "growth.py", "study_trials.py", "told_trials.py"),
