@@ -87,9 +87,9 @@ def _incremental(
         return DeviceEngine(model, inputs, targets, memory_bytes=memory_bytes)
     from rso_core.incremental.engine import IncrementalEngine
 
-    if peers.size > 1:
-        return ReferenceEngine(model, inputs, targets, peers=peers)
-    return IncrementalEngine(model, inputs, targets, n_threads=n_threads, memory_bytes=memory_bytes)
+    return IncrementalEngine(
+        model, inputs, targets, n_threads=n_threads, memory_bytes=memory_bytes, peers=peers
+    )
 
 
 def _announce(why: str) -> None:

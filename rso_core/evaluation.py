@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
 EVALUATION_BATCH_SIZE = 1000
 """Images in one forward pass: large enough to be efficient, small enough to stay in cache."""
 
@@ -42,7 +44,7 @@ def keeps_statistics(model: nn.Module) -> bool:
     One without them normalises by the batches of the evaluation, whose images then depend on one
     another.
     """
-    return all(norm.running_mean is not None for norm in _batch_norms(model))
+    return all(norm.running_mean is not None for norm in batch_norms(model))
 
 
 def summed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -60,7 +62,7 @@ def set_batch_norm_statistics_(model: nn.Module, inputs: torch.Tensor) -> None:
         model: unchanged where it has no batch norm.
         inputs: [n, *input_shape].
     """
-    norms = _batch_norms(model)
+    norms = batch_norms(model)
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -83,7 +85,7 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 
     The running statistics of its batch norms are left untouched.
     """
-    norms = _batch_norms(model)
+    norms = batch_norms(model)
     tracking = [norm.track_running_stats for norm in norms]
     with module_modes_restored(model):
         model.eval()
@@ -108,5 +110,6 @@ def module_modes_restored(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+def batch_norms(model: nn.Module) -> list[BatchNorm]:
+    """Those of a model, of any number of dimensions."""
+    return [module for module in model.modules() if isinstance(module, BatchNorm)]

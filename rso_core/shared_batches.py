@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from rso_core.errors import InvalidInput
-from rso_core.evaluation import batch_statistics, module_modes_restored
+from rso_core.evaluation import (
+    BatchNorm,
+    batch_norms,
+    batch_statistics,
+    module_modes_restored,
+)
 from rso_core.peers import Peers
 
 _N_COMPARED = 4
@@ -28,7 +32,7 @@ def shared_batch_statistics(model: nn.Module, peers: Peers) -> Iterator[None]:
         with batch_statistics(model):
             yield
         return
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = batch_norms(model)
     with batch_statistics(model):
         for norm in norms:
             norm.forward = _forward(norm, peers)  # type: ignore[method-assign]
@@ -54,9 +58,9 @@ def check_shareable(model: nn.Module, inputs: torch.Tensor, peers: Peers) -> Non
         return
     images = inputs[:_N_COMPARED]
     own_norms = [
-        type(module).__name__
-        for module in model.modules()
-        if isinstance(module, _BatchNorm) and type(module).forward is not _BatchNorm.forward
+        type(norm).__name__
+        for norm in batch_norms(model)
+        if type(norm).forward is not nn.BatchNorm2d.forward
     ]
     with module_modes_restored(model), torch.inference_mode(), torch.random.fork_rng([]):
         model.eval()
@@ -73,10 +77,10 @@ def check_shareable(model: nn.Module, inputs: torch.Tensor, peers: Peers) -> Non
         )
 
 
-def _forward(norm: _BatchNorm, peers: Peers) -> Callable[..., torch.Tensor]:
+def _forward(norm: BatchNorm, peers: Peers) -> Callable[..., torch.Tensor]:
     """A batch norm's forward pass by the statistics of all workers' images."""
 
-    def forward(self: _BatchNorm, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self: BatchNorm, inputs: torch.Tensor) -> torch.Tensor:
         self._check_input_dim(inputs)  # type: ignore[no-untyped-call]
         wide = inputs.double()
         axes = [0, *range(2, inputs.dim())]

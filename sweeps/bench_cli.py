@@ -31,7 +31,17 @@ def engine(
             "two_conv 256 before it.",
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of both engines.")] = 1,
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="Threads of both engines, or of each worker.")
+    ] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Measure instead how much faster so many workers, processes of their own, train "
+            "one run than one does.",
+        ),
+    ] = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure less: figures within a minute or two.")
     ] = False,
@@ -40,9 +50,15 @@ def engine(
     ] = False,
 ) -> None:
     """Compare the incremental engine with the reference engine, in microseconds a weight."""
+    asked = (networks or (), batch_sizes or ())
+    if workers != 1:
+        from sweeps.bench_workers import bench_workers
+
+        bench_workers(*asked, workers, threads, quick, as_json, progress_console())
+        return
     from sweeps.bench_command import bench_engines
 
-    bench_engines(networks or (), batch_sizes or (), threads, quick, as_json, progress_console())
+    bench_engines(*asked, threads, quick, as_json, progress_console())
 
 
 @bench.command(epilog="Example:  rso-sweep bench scheduler --trials 2000 --actors 2")
@@ -87,3 +103,49 @@ def scheduler(
 
     asked = LoadOptions(trials, actors, seconds, sampler)
     bench_scheduler(asked, peers, quick, as_json, progress_console())
+
+
+@bench.command(epilog="Example:  rso-sweep bench cluster --nodes 8 --trials 400")
+def cluster(
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Simulated nodes of one CPU and one actor each; without it 32. Each takes about "
+            "0.4 GB of memory.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Trials of each block; without it 2000.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="That each trial sleeps; without it 1.")
+    ] = None,
+    leaving: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Nodes that go during a block, by turns killed and asked to leave, each replaced "
+            "by a new one; without it 8.",
+        ),
+    ] = None,
+    blocks: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Blocks on one node and on many, by turns; without it 3."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure less: figures within a few minutes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Compare what the driver takes on many nodes, which come and go, with what it takes on one.
+
+    The nodes are simulated: Ray's own processes, on this machine. Every block is a whole sweep
+    with the real driver, and afterwards every trial must have exactly one result. Without options
+    it takes a quarter of an hour and more. Sweeps are written beneath the current folder, and
+    removed.
+    """
+    from sweeps.bench_cluster import ClusterOptions, bench_cluster
+
+    asked = ClusterOptions(nodes, trials, seconds, leaving, blocks)
+    bench_cluster(asked, quick, as_json, progress_console())

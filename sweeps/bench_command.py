@@ -30,7 +30,7 @@ DEFAULT_BATCH_SIZES: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {"one_conv": (256, 1024), "two_conv": (256, 1024)}
 )
 _OTHER_BATCH_SIZES = (1024,)
-_DATA = DataOptions(name="mnist", validation_size=0)
+BENCH_DATA = DataOptions(name="mnist", validation_size=0)
 _N_IMAGES = TRAINING_IMAGES["mnist"]
 _WIDEST_TABLE = 1000
 
@@ -85,18 +85,12 @@ def bench_engines(
     Raises:
         InvalidInput: a line for every fault.
     """
-    networks = list(dict.fromkeys(networks)) or DEFAULT_NETWORKS
-    batch_sizes = list(dict.fromkeys(batch_sizes))
-    _check(networks, batch_sizes, n_threads)
-    data = load_dataset(_DATA)
-    for network in networks:
-        _network(network, data)  # whether it fits the data, before anything is measured
+    settings = settings_of(networks, batch_sizes)
+    check_settings(settings, n_threads)
+    data = load_dataset(BENCH_DATA)
+    for network, _ in settings:
+        bench_network(network, data)  # whether it fits the data, before anything is measured
     peak = matrix_product_peak(n_threads)
-    settings = [
-        (network, batch_size)
-        for network in networks
-        for batch_size in batch_sizes or DEFAULT_BATCH_SIZES.get(network, _OTHER_BATCH_SIZES)
-    ]
     measured = []
     for position, (network, batch_size) in enumerate(settings, start=1):
         title = f"{position} of {len(settings)}: {network}, batch size {batch_size}"
@@ -116,17 +110,35 @@ def bench_engines(
 def print_rows(rows: Sequence[EngineRow]) -> None:
     """Prints the machine, the table (Markdown, if it is not to a terminal) and its notes."""
     console = Console(highlight=False, markup=False, emoji=False)
-    console.print(_machine_line(rows[0]), soft_wrap=True)
+    peak = f"matrix products at up to {rows[0].peak_gflop_per_s:.0f} GFLOP/s"
+    console.print(f"{processor_line(rows[0].threads)}, {peak}", soft_wrap=True)
     if console.is_terminal:
         console.print(_table(rows, Table(box=None, pad_edge=False, padding=(0, 2, 0, 0)), "\n"))
     else:
-        console.width = _WIDEST_TABLE
+        widest_table(console)
         console.print(_table(rows, Table(box=box.MARKDOWN), " "))
     for note in _notes(rows):
         console.print(note, soft_wrap=True)
 
 
-def _check(networks: Sequence[str], batch_sizes: Sequence[int], n_threads: int) -> None:
+def settings_of(networks: Sequence[str], batch_sizes: Sequence[int]) -> list[tuple[str, int]]:
+    """Every network with every batch size; without any, those of this module."""
+    return [
+        (network, batch_size)
+        for network in dict.fromkeys(networks or DEFAULT_NETWORKS)
+        for batch_size in dict.fromkeys(
+            batch_sizes or DEFAULT_BATCH_SIZES.get(network, _OTHER_BATCH_SIZES)
+        )
+    ]
+
+
+def check_settings(settings: Sequence[tuple[str, int]], n_threads: int) -> None:
+    """Whether there are such networks, batches and threads.
+
+    Raises:
+        InvalidInput: a line for every fault.
+    """
+    networks, batch_sizes = (dict.fromkeys(values) for values in zip(*settings, strict=True))
     problems: list[str] = []
     for network in networks:
         try:
@@ -145,7 +157,12 @@ def _check(networks: Sequence[str], batch_sizes: Sequence[int], n_threads: int) 
         raise InvalidInput(*problems)
 
 
-def _network(name: str, data: Dataset) -> torch.nn.Module:
+def bench_network(name: str, data: Dataset) -> torch.nn.Module:
+    """The network of that name.
+
+    Raises:
+        InvalidInput: it does not fit the data.
+    """
     with own_torch_state(torch.get_num_threads(), seed=0):
         model = build_network(name, data.input_shape, data.n_classes)
         check_network(model, data.input_shape, data.n_classes, "--network")
@@ -166,7 +183,7 @@ def _measured(
     with console.status("") as status:
         try:
             return measure_engines(
-                _network(network, data),
+                bench_network(network, data),
                 data.train_inputs,
                 data.train_targets,
                 batch_size=batch_size,
@@ -209,13 +226,16 @@ def _row(
     )
 
 
-def _machine_line(row: EngineRow) -> str:
+def processor_line(n_threads: int, of_whom: str = "") -> str:
+    """The processor, the threads and torch."""
     processor = provenance([])["machine"]["processor"]
-    threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
-    return (
-        f"{processor}, {threads}, torch {torch.__version__}, "
-        f"matrix products at up to {row.peak_gflop_per_s:.0f} GFLOP/s"
-    )
+    threads = "1 thread" if n_threads == 1 else f"{n_threads} threads"
+    return f"{processor}, {threads}{' ' if of_whom else ''}{of_whom}, torch {torch.__version__}"
+
+
+def widest_table(console: Console) -> None:
+    """Lets a table that is not for a terminal be as wide as it is."""
+    console.width = _WIDEST_TABLE
 
 
 def _table(rows: Sequence[EngineRow], table: Table, header_break: str) -> Table:
@@ -226,21 +246,21 @@ def _table(rows: Sequence[EngineRow], table: Table, header_break: str) -> Table:
         table.add_column(header_break.join(words), justify="right")
     for row in rows:
         about = "~" if row.extrapolated else ""
-        engine = f"{about}{_number(row.engine_us_per_visit)}"
+        engine = f"{about}{three_digits(row.engine_us_per_visit)}"
         table.add_row(
             row.network,
             f"{row.batch_size:,}",
             f"{row.threads}",
-            f"{about}{_number(row.reference_us_per_visit)}",
+            f"{about}{three_digits(row.reference_us_per_visit)}",
             engine if row.unsupported is None else "unsupported",
-            f"{about}×{_number(row.ratio)}",
-            "" if row.gflop_per_cycle is None else _number(row.gflop_per_cycle),
+            f"{about}×{three_digits(row.ratio)}",
+            "" if row.gflop_per_cycle is None else three_digits(row.gflop_per_cycle),
             "" if row.share_of_peak is None else f"{about}{row.share_of_peak:.1%}",
         )
     return table
 
 
-def _number(value: float) -> str:
+def three_digits(value: float) -> str:
     """Three digits or more: 0.0123, 1.23, 12.3, 123, 1,234."""
     decimals = next((d for d, least in enumerate((100, 10, 1)) if value >= least), 3)
     return f"{value:,.{decimals}f}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -34,11 +35,13 @@ from sweeps.work import WorkCounter
 
 _POLL_S = 0.5
 _MOST_START_S = 300.0
-"""How long all actors together may take to come up."""
+_MOST_START_S_PER_ACTOR = 30.0
+"""How long all actors together may take to come up: so many seconds, or so many for each."""
 _N_APPENDS = 50
 _SHOWN_EVERY_S = 0.5
 
 Say = Callable[[str], object]
+_Ray = TypeVar("_Ray", bound=RayExecutor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,12 @@ def measure_sweeps(loads: Sequence[Load], say: Say) -> Iterator[SweepTimes]:
         actors, seconds = loads[0].actors, loads[0].seconds
         say("starting Ray and its actors")
         began = time.perf_counter()
-        with bench_folder() as parent, _warm_executor(actors, seconds, parent / "run") as executor:
+        with (
+            bench_folder() as parent,
+            warm_executor(
+                RayExecutor, start_cluster(actors), actors, seconds, parent / "run"
+            ) as executor,
+        ):
             up_s = time.perf_counter() - began
             throw_away = Load(actors, actors, seconds, "random")
             drive_load(throw_away, executor, parent / "run", say)
@@ -106,7 +114,13 @@ def measure_sweeps(loads: Sequence[Load], say: Say) -> Iterator[SweepTimes]:
                 yield replace(times, actors_up_s=up_s)
 
 
-def drive_load(load: Load, executor: Executor, path: Path, say: Say) -> SweepTimes:
+def drive_load(
+    load: Load,
+    executor: Executor,
+    path: Path,
+    say: Say,
+    look: Callable[[Path], object] | None = None,
+) -> SweepTimes:
     """Drives a sweep with an executor that is warm, whose runs sleep as the load says.
 
     Args:
@@ -114,6 +128,7 @@ def drive_load(load: Load, executor: Executor, path: Path, say: Say) -> SweepTim
         executor: trains the runs.
         path: of the run folder, where nothing is; nothing is left there.
         say: is told from time to time how far it is.
+        look: is shown the run folder of the sweep that has ended, while it is there.
 
     Raises:
         InvalidInput: the folder cannot be made, no such sampler, or a trial fails.
@@ -129,6 +144,8 @@ def drive_load(load: Load, executor: Executor, path: Path, say: Say) -> SweepTim
             progress = driver.run(executor, _Shown(Console(file=nowhere), say))
             wall_s = time.perf_counter() - began
             driver_s = time.process_time() - processed
+    if look is not None:
+        look(path)
     shutil.rmtree(path)
     if progress.n_trials_finished != load.trials:
         raise InvalidInput(
@@ -149,8 +166,48 @@ def drive_load(load: Load, executor: Executor, path: Path, say: Say) -> SweepTim
     )
 
 
-def warm_up(executor: Executor, actors: int) -> None:
+@contextmanager
+def warm_executor(
+    kind: Callable[..., _Ray],
+    address: str,
+    actors: int,
+    seconds: float,
+    path: Path,
+    option: str = "--actors",
+) -> Iterator[_Ray]:
+    """An executor with a CPU for each of its actors, which have all begun a run.
+
+    Args:
+        kind: `RayExecutor`, or a class that watches one.
+        address: of the cluster.
+        actors: how many.
+        seconds: that each training sleeps in all.
+        path: of the run folder.
+        option: that asked for the actors, for the message.
+
+    Raises:
+        InvalidInput: they do not come up.
+    """
+    spec = bench_spec("random", 1)
+    executor = kind(
+        load_dataset(spec.data),
+        Resources(concurrency=actors),
+        address=address,
+        checkpoints=CheckpointFolder(LocalPlace(str(path)), spec.checkpoints.every_s),
+        training=sleeping(seconds),
+    )
+    with closing(executor):
+        warm_up(executor, actors, option)
+        yield executor
+
+
+def warm_up(executor: Executor, actors: int, option: str = "--actors") -> None:
     """Holds every actor with a run that does not end, until all of them have begun.
+
+    Args:
+        executor: has room for so many.
+        actors: how many.
+        option: that asked for them, for the message.
 
     Raises:
         InvalidInput: they do not come up.
@@ -160,12 +217,13 @@ def warm_up(executor: Executor, actors: int) -> None:
     for run in runs:
         executor.start(run)
     n_begun = n_ended = 0
-    deadline = time.monotonic() + _MOST_START_S
+    most_s = max(_MOST_START_S, actors * _MOST_START_S_PER_ACTOR)
+    deadline = time.monotonic() + most_s
     while n_ended < actors:
         if time.monotonic() > deadline:
             raise InvalidInput(
-                f"'--actors' must be as many as this machine can hold, got {actors}: "
-                f"{n_begun} were up after {_MOST_START_S:.0f} s"
+                f"'{option}' must be as many as this machine can hold, got {actors}: "
+                f"{n_begun} were up after {most_s:.0f} s"
             )
         for event in executor.poll(_POLL_S):
             n_begun += isinstance(event, RunBegan)
@@ -189,22 +247,6 @@ def durable_append_ms() -> float:
             place.append("lines", b"x" * 200)
             times.append(time.perf_counter() - began)
     return 1000 * sorted(times)[_N_APPENDS // 2]
-
-
-@contextmanager
-def _warm_executor(actors: int, seconds: float, path: Path) -> Iterator[Executor]:
-    address = start_cluster(actors)
-    spec = bench_spec("random", 1)
-    executor = RayExecutor(
-        load_dataset(spec.data),
-        Resources(concurrency=actors),
-        address=address,
-        checkpoints=CheckpointFolder(LocalPlace(str(path)), spec.checkpoints.every_s),
-        training=sleeping(seconds),
-    )
-    with closing(executor):
-        warm_up(executor, actors)
-        yield executor
 
 
 class _Shown(PlainDisplay):

@@ -26,6 +26,7 @@ class Capacity:
 
     def __init__(self, machines: Sequence[tuple[float, float]]) -> None:
         self._machines = Counter(machines)
+        self._known: dict[tuple[Needs, frozenset[tuple[Needs, int]]], int] = {}
 
     def holds(self, runs: Mapping[Needs, int]) -> bool:
         """Whether so many runs of each kind have room at once.
@@ -42,6 +43,18 @@ class Capacity:
     def n_of(self, needs: Needs, beside: Mapping[Needs, int] | None = None) -> int:
         """How many runs of a kind have room beside these; 0 where these themselves have none."""
         beside = beside or {}
+        # the same is asked again and again while runs come and go
+        question = needs, frozenset(beside.items())
+        if question not in self._known:
+            self._known[question] = self._counted(needs, beside)
+        return self._known[question]
+
+    def largest(self, resource: str) -> float:
+        """The most CPUs, or GPUs, that one machine has."""
+        index = ("CPU", "GPU").index(resource)
+        return max((machine[index] for machine in self._machines), default=0.0)
+
+    def _counted(self, needs: Needs, beside: Mapping[Needs, int]) -> int:
         least, most = 0, self._bound(needs) + 1  # `most` never has room
         while most - least > 1:
             middle = (least + most) // 2
@@ -50,11 +63,6 @@ class Capacity:
             else:
                 most = middle
         return least
-
-    def largest(self, resource: str) -> float:
-        """The most CPUs, or GPUs, that one machine has."""
-        index = ("CPU", "GPU").index(resource)
-        return max((machine[index] for machine in self._machines), default=0.0)
 
     def _bound(self, needs: Needs) -> int:
         n_workers = sum(n * _n_on(machine, needs) for machine, n in self._machines.items())

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from rso_core.errors import InvalidInput
-from sweeps import jobs_cli, report_cli
+from sweeps import doctor_cli, jobs_cli, report_cli
 from sweeps.bench_cli import bench
 from sweeps.ending import INTERRUPTED, RUNS_FAILED, conclude, end_with, tell
 from sweeps.jobs_cli import Cluster
@@ -243,6 +243,7 @@ def train(
 
 report_cli.add_commands(app)
 jobs_cli.add_commands(app)
+doctor_cli.add_commands(app)
 
 
 @app.command(epilog="Example:  rso-sweep dashboard runs/quickstart --port 8081")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,12 +17,17 @@ from rso_core.configuration import Configuration
 from rso_core.records import CycleRecord
 from sweeps.durations import duration
 from sweeps.progress import RunningRun, SweepProgress
-from sweeps.runs import Run, RunEnded
+from sweeps.runs import Run, RunBegan, RunEnded
 from sweeps.spec import Objective
 from sweeps.storage.redaction import redacted
 
+if TYPE_CHECKING:
+    from sweeps.driver import Display
+
 _MOST_RUNS_SHOWN = 16
 _PLAIN_INTERVAL_S = 30.0
+_LIVE_INTERVAL_S = 0.2
+"""Drawing takes milliseconds, and with many actors there are hundreds of refreshes a second."""
 
 
 class LiveDisplay:
@@ -28,6 +36,10 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
+        self._drawn = -math.inf
+
+    def run_began(self, run: Run, began: RunBegan) -> None:
+        """See `driver.Display`; the view itself shows what is trained."""
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         """See `driver.Display`."""
@@ -47,7 +59,9 @@ class LiveDisplay:
 
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
-        self._live.update(_view(progress), refresh=True)
+        if time.monotonic() - self._drawn >= _LIVE_INTERVAL_S:
+            self._live.update(_view(progress), refresh=True)
+            self._drawn = time.monotonic()
 
     def close(self) -> None:
         """See `driver.Display`."""
@@ -55,36 +69,79 @@ class LiveDisplay:
 
 
 class PlainDisplay:
-    """A line for every run that ends, and one every half minute, for logs."""
+    """A line for every run that begins or ends, and one every half minute, for logs.
+
+    Each names the run as the logs of the actors do, and the machine that trains it.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._said = time.monotonic()
+        self._hosts: dict[str, str] = {}
+        """Of the runs that are trained."""
+
+    def run_began(self, run: Run, began: RunBegan) -> None:
+        """See `driver.Display`."""
+        self._hosts[run.name] = began.host
+        self._print(_began_line(run, began), run)
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         """See `driver.Display`."""
-        self._console.print(_ended_line(run, ended, last), soft_wrap=True)
+        self._hosts.setdefault(run.name, ended.host)
+        self._print(_ended_line(run, ended, last), run)
+        del self._hosts[run.name]
 
     def trial_refused(self, number: int, reason: str) -> None:
         """See `driver.Display`."""
-        self._console.print(_refused_line(number, reason), soft_wrap=True)
+        self._print(_refused_line(number, reason))
 
     def run_noticed(self, run: Run, notice: str) -> None:
         """See `driver.Display`."""
-        self._console.print(_notice_line(run, notice), soft_wrap=True)
+        self._print(_notice_line(run, notice), run)
 
     def suspending(self, n_runs: int) -> None:
         """See `driver.Display`."""
-        self._console.print(_suspending_line(n_runs), soft_wrap=True)
+        self._print(_suspending_line(n_runs))
 
     def refresh(self, progress: SweepProgress) -> None:
         """See `driver.Display`."""
         if time.monotonic() - self._said >= _PLAIN_INTERVAL_S:
             self._said = time.monotonic()
-            self._console.print(_summary(progress), soft_wrap=True)
+            self._print(_summary(progress))
 
     def close(self) -> None:
         """See `driver.Display`."""
+
+    def _print(self, line: Text, run: Run | None = None) -> None:
+        if run is not None:
+            host = self._hosts.get(run.name)
+            line.append(f" ({run.name} on {host})" if host else f" ({run.name})", "dim")
+        # what is no terminal has no colours: rich would take half a millisecond to find that out
+        print(line.plain, file=self._console.file, flush=True)
+
+
+class ObservedDisplay:
+    """A display that lets somebody else see the progress, too.
+
+    Args:
+        display: shows it.
+        observe: is given the progress whenever the display is.
+    """
+
+    def __init__(self, display: Display, observe: Callable[[SweepProgress], None]) -> None:
+        self._display = display
+        self._observe = observe
+        self.run_began = display.run_began
+        self.run_ended = display.run_ended
+        self.run_noticed = display.run_noticed
+        self.trial_refused = display.trial_refused
+        self.suspending = display.suspending
+        self.close = display.close
+
+    def refresh(self, progress: SweepProgress) -> None:
+        """See `driver.Display`."""
+        self._display.refresh(progress)
+        self._observe(progress)
 
 
 def label(configuration: Configuration) -> str:
@@ -97,6 +154,15 @@ def label(configuration: Configuration) -> str:
     ]
     main = f"{configuration.optimizer:<4} {configuration.architecture}"
     return ", ".join([f"{main}, batch {configuration.batch_size}", *options])
+
+
+def _began_line(run: Run, began: RunBegan) -> Text:
+    line = Text.assemble(("begun  ", "dim"), f"trial {run.trial:>3} seed {run.seed}  ")
+    line.append(label(run.configuration))
+    n_cycles, n_done = began.resumed_from
+    if n_cycles or n_done:
+        line.append(f", goes on in cycle {n_cycles + 1} of {run.configuration.cycles}")
+    return line
 
 
 def _ended_line(run: Run, ended: RunEnded, last: CycleRecord | None) -> Text:

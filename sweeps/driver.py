@@ -44,6 +44,10 @@ _SUSPEND_S = 30.0
 class Display(Protocol):
     """Shows how a sweep goes."""
 
+    def run_began(self, run: Run, began: RunBegan) -> None:
+        """An attempt at a run begins: its first one, or one that goes on."""
+        ...
+
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         """A run is over; `last` is its last cycle, if this driver has seen it."""
         ...
@@ -200,7 +204,7 @@ class Driver:
     def _start_waiting(self) -> None:
         """Starts runs, whose trials are all durable, as long as there is room."""
         waiting = self._trials.waiting
-        if not waiting:
+        if not waiting or self._executor.n_free == 0:
             return
         for run in self._executor.startable(waiting):
             waiting.remove(run)
@@ -215,11 +219,14 @@ class Driver:
     def _take(self, events: Sequence[RunEvent]) -> None:
         """Writes what the events say, and then acts on it."""
         advanced: dict[int, OpenTrial] = {}
+        left: dict[int, OpenTrial] = {}
         for event in self._written(events):
             running = self.progress.running[event.run]
             run, trial = running.run, self._trials.of(running.run)
             if isinstance(event, RunBegan):
+                running.resumed_from = event.resumed_from
                 running.share_before = event.resumed_from[0] / run.configuration.cycles
+                self._display.run_began(run, event)
             elif isinstance(event, RunProgressed):
                 running.progress = event.progress
             elif isinstance(event, RunNoticed):
@@ -240,9 +247,11 @@ class Driver:
                 self.progress.run_left(run)
                 self._attempts.ended(run.name)
                 self._trials.waiting.appendleft(run)
+                left[run.trial] = trial
         for trial in advanced.values():
             self._report(trial)
-        self._trials.settle()
+        # in the order of their numbers, whatever came first
+        self._trials.settle(trial for _, trial in sorted((left | advanced).items()))
 
     def _report(self, trial: OpenTrial) -> None:
         """Reports what the trial has come to, and stops its runs if it is pruned for it."""
@@ -274,10 +283,13 @@ class Driver:
                     figures = {name: getattr(event.record, name) for name in self._metrics}
                     recorded.add_cycle(self._spec.objective, figures)
                     self._trials.stop_rule.images_passed(event.record.n_images_passed)
+                    self.progress.n_visited += event.record.n_visited
+                    self.progress.n_images_passed += event.record.n_images_passed
                     logged.append(partial(self._logger.cycle_ended, run, event.record))
             elif isinstance(event, RunInterrupted):
                 cut = self._attempts.cut(run.name, event.reason)
                 attempts.append(attempt_row(run, cut))
+                self.progress.n_interrupted += 1
                 if self._is_given_up(run, recorded):
                     event = self._attempts.failed(
                         run.name,

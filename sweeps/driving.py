@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from rich.markup import escape
@@ -11,12 +11,13 @@ from rich.markup import escape
 from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput
 from sweeps.circumstances import Circumstances, ExecutorName
-from sweeps.display import LiveDisplay, PlainDisplay, label
-from sweeps.driver import Driver
+from sweeps.display import LiveDisplay, ObservedDisplay, PlainDisplay, label
+from sweeps.driver import Display, Driver
 from sweeps.durations import duration
 from sweeps.executors import Executor
 from sweeps.interrupts import interrupts
 from sweeps.loggers import open_loggers
+from sweeps.metrics import RayMeter, SweepMetrics
 from sweeps.progress import SweepProgress
 from sweeps.search import SearchFailed
 from sweeps.spec import SweepSpec
@@ -52,11 +53,17 @@ def driven(
     console = circumstances.console
     later = f"`rso-sweep resume {escape(redacted(address))}` goes on with it"
     try:
-        display = (LiveDisplay if console.is_terminal else PlainDisplay)(console)
+        display: Display = (LiveDisplay if console.is_terminal else PlainDisplay)(console)
         logger = open_loggers(
             spec.logging, address, spec.name, lambda line: circumstances.say(escape(line))
         )
-        with interrupts() as signals, closing(display), closing(logger):
+        with interrupts() as signals, ExitStack() as opened:
+            opened.callback(display.close)
+            opened.callback(logger.close)
+            if circumstances.executor == "ray":
+                metrics = SweepMetrics(spec.name, lambda: executor.n_slots, RayMeter())
+                opened.callback(metrics.close)
+                display = ObservedDisplay(display, metrics.update)
             progress = driver.run(executor, display, signals.is_requested, logger)
     except KeyboardInterrupt:
         circumstances.say(f"stopped at once; {later}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from rso_core.configuration import Configuration
 from rso_core.records import CycleRecord, Progress
 from sweeps.cost import Kind, ObservedRatios, kind_of
-from sweeps.runs import Run
+from sweeps.runs import START, Position, Run
 from sweeps.search import Trial
 from sweeps.spec import Objective
 
@@ -37,6 +37,8 @@ class RunningRun:
     """Seconds that its cycles took, those before it was resumed included."""
     share_before: float = 0.0
     """What was done of it before this driver, or this attempt, began."""
+    resumed_from: Position = START
+    """Where this attempt began."""
 
     @property
     def share_done(self) -> float:
@@ -96,6 +98,11 @@ class SweepProgress:
     running: dict[str, RunningRun] = field(default_factory=dict)
     pareto: list[Best] = field(default_factory=list)
     """The trials that no other one beats in all objectives; with one objective the best."""
+    n_visited: int = 0
+    """Weight visits in all cycles that this driver has written; so `n_images_passed`."""
+    n_images_passed: int = 0
+    n_interrupted: int = 0
+    """Attempts at runs that this driver has seen cut short, since an actor or a machine died."""
     n_runs_added: int = 0
     """Seeds beyond the sweep file's that trials were given."""
     stop_reason: str | None = None
@@ -117,6 +124,8 @@ class SweepProgress:
     """Of the recorded ones whose kind is not known."""
     _begun: Counter[int] = field(default_factory=Counter)
     """Runs that were begun, by trial."""
+    _n_begun: int = 0
+    """All of them: there may be too many to add up at every poll."""
     _observed: ObservedRatios = field(default_factory=ObservedRatios)
 
     def __post_init__(self) -> None:
@@ -155,6 +164,7 @@ class SweepProgress:
         self.running[run.name] = RunningRun(run, cost, self.clock())
         self._most_at_once = max(self._most_at_once, len(self.running))
         self._begun[run.trial] += 1
+        self._n_begun += 1
         self._costs_known[kind_of(run.configuration)] += cost
 
     def run_ended(self, run: Run, seconds: float | None = None) -> None:
@@ -180,6 +190,7 @@ class SweepProgress:
         """A run is not being trained any more, though it is not over."""
         left = self.running.pop(run.name)
         self._begun[run.trial] -= 1
+        self._n_begun -= 1
         self._costs_known[kind_of(run.configuration)] -= left.cost
 
     def trial_finished(self, trial: Trial, values: tuple[float, ...]) -> None:
@@ -246,7 +257,7 @@ class SweepProgress:
     @property
     def _n_unknown(self) -> int:
         """Runs that were neither recorded nor begun."""
-        return self.n_runs - self._n_recorded - self._begun.total()
+        return self.n_runs - self._n_recorded - self._n_begun
 
     @property
     def _expected_share(self) -> float:

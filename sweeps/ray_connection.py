@@ -41,7 +41,7 @@ def connect(address: str | None, n_cpus: int | None = None) -> None:
     _check_token(address)
     try:
         if address is None:
-            with _on_loopback():
+            with on_loopback():
                 _init("local", include_dashboard=False, num_cpus=n_cpus)
         else:
             _init(address, include_dashboard=None)
@@ -68,6 +68,26 @@ def start_cluster(n_cpus: int) -> str:
     address = _joined()
     assert address is not None
     return address
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Within it a new cluster listens on 127.0.0.1 alone, as Ray's do on macOS and Windows.
+
+    On Linux Ray listens on all interfaces, and replaces a loopback address that it is given by
+    the machine's own. The variable is for the processes that it starts, the constant for this one.
+    """
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+        if before[0] is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before[0]
 
 
 def asks_for_token() -> bool:
@@ -101,26 +121,6 @@ def _init(address: str, include_dashboard: bool | None, num_cpus: int | None = N
 
 def _unprinted(data: dict[str, Any], ignore_prefix: bool) -> None:
     logging.getLogger(__name__).debug("%s: %s", data.get("pid"), data.get("lines"))
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Within it a new cluster listens on 127.0.0.1 alone, as Ray's do on macOS and Windows.
-
-    On Linux Ray listens on all interfaces, and replaces a loopback address that it is given by
-    the machine's own. The variable is for the processes that it starts, the constant for this one.
-    """
-    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before[1]
-        if before[0] is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before[0]
 
 
 def _check_reachable(address: str | None) -> None:

@@ -27,6 +27,7 @@ from sweeps.runs import Run, RunEvent
 from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.places import StorageFailed
 from sweeps.worker import TrainingFactory, Worker
+from sweeps.worker_logging import configure_worker_logging, thread_named
 
 _EXPLAIN_S = 2.0
 """How long the other actors of a run may take to say what went wrong with them."""
@@ -139,11 +140,12 @@ class WorkerActor(Worker):
         training: TrainingFactory,
         search_path: list[str],
     ) -> None:
+        configure_worker_logging()
         sys.path.extend(folder for folder in search_path if folder not in sys.path)
         if 0 < needs.gpus < 1 and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(needs.gpus)
         super().__init__(
-            _with_tensors(data),
+            with_tensors(data),
             needs.cpus,
             "cuda" if needs.gpus else "cpu",
             checkpoints,
@@ -179,7 +181,8 @@ class WorkerActor(Worker):
     def follow(self, run: Run, rank: int, key: bytes, *addresses: tuple[str, int]) -> str | None:
         """Trains a run with the leader, to its end; what has failed here, if anything has."""
         assert self._listener is not None
-        with self._is_following:  # the run before may still be ending
+        # the run before may still be ending
+        with self._is_following, thread_named(run.name):
             return self.train_beside(run, partial(self._listener.connect, rank, addresses, key))
 
     def _choose_checkpoints(self) -> None:
@@ -201,7 +204,8 @@ def with_arrays(data: Dataset) -> Dataset:
     return replace(data, **arrays)
 
 
-def _with_tensors(data: Dataset) -> Dataset:
+def with_tensors(data: Dataset) -> Dataset:
+    """What `with_arrays` has made, with tensors again, which share the arrays' memory."""
     with warnings.catch_warnings():
         # the store's memory is read-only; training writes only to copies of batches
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -12,7 +12,7 @@ from ray._private import ray_constants
 from ray.autoscaler._private.util import format_readonly_node_type
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.experimental.internal_kv import _internal_kv_get
+from ray.experimental import internal_kv
 
 from sweeps.capacity import Capacity
 from sweeps.resources import Needs
@@ -92,7 +92,7 @@ def can_grow() -> bool:
 
 
 def _has_monitor() -> bool:
-    return _internal_kv_get("AutoscalerMetricsAddress") is not None
+    return internal_kv._internal_kv_get("AutoscalerMetricsAddress") is not None
 
 
 def _node_types() -> set[str] | None:
@@ -103,7 +103,7 @@ def _node_types() -> set[str] | None:
     if is_autoscaler_v2(fetch_from_server=True):
         status = get_cluster_status(ray.get_runtime_context().gcs_address)
         return {n.ray_node_type_name for n in (*status.active_nodes, *status.idle_nodes)} or None
-    written = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
+    written = internal_kv._internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
     report = json.loads(written).get("autoscaler_report") if written else None
     return None if report is None else {*report["active_nodes"], *(report["idle_nodes"] or ())}
 

@@ -5,6 +5,7 @@ Training never waits for whoever asks for its events: they gather here until the
 
 from __future__ import annotations
 
+import logging
 import math
 import platform
 import queue
@@ -41,6 +42,7 @@ from sweeps.starting_states import StartingStates, storage_fault
 from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.redaction import redacted
 
+_LOGGER = logging.getLogger(__name__)
 _CYCLE_WORTH_S = 1.0
 """A cycle is worth a checkpoint of its own if the last one is older than this."""
 
@@ -165,7 +167,9 @@ class Worker:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def poll(self, timeout_s: float, linger_s: float = 0.0) -> list[RunEvent]:
+    def poll(
+        self, timeout_s: float, linger_s: float = 0.0, progress_linger_s: float = 0.0
+    ) -> list[RunEvent]:
         """The events since the last poll, in order; waits up to `timeout_s` for the first.
 
         Of several progress events in a row only the last is kept.
@@ -174,12 +178,16 @@ class Worker:
             timeout_s: until the first event.
             linger_s: from then on, for more of them, unless the run has ended; what comes close
                 together costs one answer then.
+            progress_linger_s: the same as long as there is nothing but progress within a cycle.
         """
         events: list[RunEvent] = []
         try:
             events.append(self._events.get(timeout=timeout_s))
-            until = time.monotonic() + linger_s
+            until = math.inf
             while True:
+                is_progress = isinstance(events[-1], RunProgressed)
+                longest_s = progress_linger_s if is_progress else linger_s
+                until = min(until, time.monotonic() + longest_s)
                 wait_s = 0.0 if isinstance(events[-1], LAST_EVENTS) else until - time.monotonic()
                 event = self._events.get(block=wait_s > 0, timeout=max(wait_s, 0.0))
                 if isinstance(events[-1], RunProgressed) and isinstance(event, RunProgressed):
@@ -210,6 +218,7 @@ class Worker:
     def _train(self, run: Run, meet: Callable[[], Peers]) -> None:
         attempt = _Attempt(run, self._checkpoints, self._events.put)
         began = attempt.begin(self._n_threads)
+        _LOGGER.info("begins: %s", run.configuration.values())
         state: RunState = "finished"
         failure = None
 
@@ -241,18 +250,23 @@ class Worker:
                     attempt.save_if_due(training, _CYCLE_WORTH_S)
             attempt.keep_final(training)
         except _Suspended:
+            _LOGGER.info("leaves off, to be gone on with")
             self._events.put(RunSuspended(run.name))
             return
         except PeerLost:
             lost = "a worker that shared its batches is gone"
+            _LOGGER.info("is cut short: %s", lost)
             self._events.put(RunInterrupted(run.name, lost))
             return
         except _Stopped:
             state = "pruned"
         except BaseException as error:  # a user's network may do anything, even leave by sys.exit
             state, failure = "failed", redacted(reason(error))
+            # the driver says why in a line; where in the user's code is for the actor's own log
+            _LOGGER.info("fails", exc_info=error)
         finally:
             peers.close()
+        _LOGGER.info("ends: %s", state)
         self._events.put(
             RunEnded(
                 run=run.name,

@@ -36,14 +36,19 @@ def test_only_few_modules_know_ray_and_optuna() -> None:
         paths = (ROOT / "sweeps").rglob("*.py")
         return {path.name for path in paths if library in _imports(path, for_types_too)}
 
-    ray_users = {"ray_executor.py", "ray_connection.py", "bench_scheduler_peers.py"}
-    ray_users |= {"server.py", "client.py", "tunnel.py"}  # of jobs
-    assert users("ray", for_types_too=True) == ray_users
+    assert users("ray", for_types_too=True) == {
+        *("ray_executor.py", "ray_connection.py", "ray_crew.py", "ray_machines.py"),
+        *("ray_relay.py", "ray_losses.py", "metrics.py", "bench_scheduler_peers.py"),
+        "bench_cluster_nodes.py",
+        # of sweeps/doctor
+        *("command.py", "gathering.py", "probes.py", "probe.py", "on_node.py", "cluster_facts.py"),
+        *("server.py", "client.py", "tunnel.py"),  # of sweeps/jobs
+    }
     assert users("optuna") == {
         *("search.py", "growth.py", "study_trials.py", "told_trials.py"),
         *("study_sampler.py", "quick_tpe.py", "study_pruner.py", "own_classes.py"),
         *("studies.py", "journal.py", "study_storage.py", "journal_view.py"),
-        *("bench_scheduler_peers.py", "study.py"),
+        *("bench_scheduler_peers.py", "bench_cluster_outcome.py", "study.py"),
     }
     # the driver's trials name its types, but never load it
     only_for_types = users("optuna", for_types_too=True) - users("optuna")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from rso_core.batches import Batches
 from rso_core.incremental.compiled import tables as code
 from rso_core.incremental.compiled import visiting
+from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import N_VARIANTS
 from rso_core.incremental.graph import Kind
 from rso_core.incremental.session import IntegerTables, Session, Workplace
 from rso_core.incremental.visit_programs import VisitPrograms, visit_programs
 from rso_core.incremental.writer import Writer
+from rso_core.peers import largest_share
 
 
 class ChannelSession(Session):
@@ -20,7 +22,9 @@ class ChannelSession(Session):
         graph = workplace.graph
         n_drawn = int(batches.drawn.max()) + 1
         writer, programs = self._written(parameter, 1)
-        per_slot = 4 * (writer.n_kept_floats - len(self._packed.values))
+        per_tile = 4 * (writer.n_kept_floats - len(self._packed.values)) // self._n_tiles
+        # of a worker with the largest share, so that all workers keep as many batches
+        per_slot = per_tile * -(-largest_share(batches.batch_size, workplace.peers) // LANES)
         n_slots = max(1, min(n_drawn, workplace.memory_bytes // per_slot))
         if n_slots > 1:
             writer, programs = self._written(parameter, n_slots)

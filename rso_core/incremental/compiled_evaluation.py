@@ -54,7 +54,7 @@ def evaluate_compiled(
     program = forward_program(writer, {}, fixed_statistics=scales)
     integers, floats, doubles = lay_out(
         workplace, packed, writer, IntegerTables(), {},
-        images=np.arange(n_images)[np.newaxis], targets=targets.numpy(),
+        images=np.arange(n_images)[np.newaxis], n_all_images=n_images, targets=targets.numpy(),
     )  # fmt: skip
     modules = dict(model.named_modules())
     for position, node in norms.items():

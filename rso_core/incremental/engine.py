@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from rso_core.batches import Batches
-from rso_core.engines import Visits
+from rso_core.engines import KEEP, Visits
 from rso_core.evaluation import evaluate, keeps_statistics
 from rso_core.incremental.channel_session import ChannelSession
+from rso_core.incremental.compiled.sockets import CAN_EXCHANGE
 from rso_core.incremental.compiled_evaluation import evaluate_compiled
 from rso_core.incremental.graph import UnsupportedNetwork
 from rso_core.incremental.graph_reader import network_graph
@@ -21,6 +22,7 @@ from rso_core.incremental.last_linear_session import (
 from rso_core.incremental.parameter_state import ParameterState
 from rso_core.incremental.session import Arena, Session, Threads, Workplace
 from rso_core.incremental.work import visits_within
+from rso_core.peers import ALONE, Peers
 
 DEFAULT_MEMORY_BYTES = 6 * 2**30
 """What an engine keeps of the batches at most, if nothing else is said."""
@@ -42,6 +44,7 @@ class IncrementalEngine:
         n_threads: how many threads the visits use, at least 1; the losses do not depend on it.
         memory_bytes: how much may be kept of the batches' activations; with less, more is
             computed anew. None for `DEFAULT_MEMORY_BYTES`.
+        peers: the workers that share the batches.
 
     Raises:
         UnsupportedNetwork: the network or its data hold something that the engine does not know.
@@ -55,7 +58,10 @@ class IncrementalEngine:
         *,
         n_threads: int = 1,
         memory_bytes: int | None = None,
+        peers: Peers = ALONE,
     ) -> None:
+        if peers.size > 1 and not CAN_EXCHANGE:
+            raise UnsupportedNetwork("several workers train it, on a system without POSIX sockets")
         self._model = model
         self._parameters = dict(model.named_parameters())
         for tensor in (inputs, *self._parameters.values()):
@@ -69,7 +75,7 @@ class IncrementalEngine:
         memory_bytes = DEFAULT_MEMORY_BYTES if memory_bytes is None else memory_bytes
         self._workplace = Workplace(
             graph, self._parameters, images, np.ascontiguousarray(targets.numpy()),
-            Threads(n_threads), Arena(memory_bytes // 4), memory_bytes,
+            Threads(n_threads), Arena(memory_bytes // 4), memory_bytes, peers,
         )  # fmt: skip
         self._session: Session | None = None
         self._parameter = ""
@@ -97,7 +103,13 @@ class IncrementalEngine:
             parts.append(session.visit(first, deltas[visited].numpy(), drawn, decay))
             self._next_weight = first = stop
             self._known = ParameterState(self._parameters)
+            losses, chosen = parts[-1]
+            if self._workplace.peers.size > 1 and not np.isfinite(losses[-1, chosen[-1]]):
+                break  # see `Engine`
         losses, chosen = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        n_left = len(deltas) - len(losses)
+        losses = np.pad(losses, ((0, n_left), (0, 0)), constant_values=np.nan)
+        chosen = np.pad(chosen, (0, n_left), constant_values=KEEP)
         return Visits(losses=torch.from_numpy(losses), chosen=torch.from_numpy(chosen))
 
     def resumable_every(self, parameter: str, batch_size: int) -> int:
@@ -132,7 +144,7 @@ class IncrementalEngine:
         workplace = self._workplace
         if (
             is_of_last_linear(workplace.graph, parameter)
-            and column_bytes(workplace.graph, batches) <= workplace.memory_bytes
+            and column_bytes(workplace.graph, batches, workplace.peers) <= workplace.memory_bytes
         ):
             return LastLinearSession(workplace, parameter, batches)
         return ChannelSession(workplace, parameter, batches)

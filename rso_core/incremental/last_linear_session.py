@@ -8,6 +8,7 @@ from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.graph import Kind, NetworkGraph
 from rso_core.incremental.programs import forward_program
 from rso_core.incremental.session import IntegerTables, Session, Workplace
+from rso_core.peers import Peers, largest_share
 
 
 def is_of_last_linear(graph: NetworkGraph, parameter: str) -> bool:
@@ -20,10 +21,10 @@ def is_of_last_linear(graph: NetworkGraph, parameter: str) -> bool:
     return node.window.kernel == image and node.window.padding == (0, 0)
 
 
-def column_bytes(graph: NetworkGraph, batches: Batches) -> int:
-    """Memory for the columns of the batches that are drawn."""
+def column_bytes(graph: NetworkGraph, batches: Batches, peers: Peers) -> int:
+    """Memory for the columns of the batches that are drawn, of a worker with the largest share."""
     n_columns = _n_features(graph) + graph.nodes[-1].shape[0] + 2
-    n_tiles = -(-batches.batch_size // LANES)
+    n_tiles = -(-largest_share(batches.batch_size, peers) // LANES)
     n_drawn = int(batches.drawn.max() - batches.drawn.min()) + 1
     return 4 * n_columns * n_drawn * n_tiles * LANES
 

@@ -12,14 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from rso_core.batches import Batches
+from rso_core.incremental.compiled import exchange
 from rso_core.incremental.compiled import tables as code
 from rso_core.incremental.compiled.convolution import packed_weights
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import N_VARIANTS, Doubles, Floats, Integers
 from rso_core.incremental.graph import Kind, NetworkGraph
 from rso_core.incremental.writer import Sizes, Writer
+from rso_core.peers import ALONE, PeerLost, Peers, share_of
 
 Parameters = Mapping[str, torch.Tensor]
+
+_N_LOSSES = 3
 
 
 class Threads:
@@ -125,6 +129,8 @@ class Workplace:
     arena: Arena
     memory_bytes: int
     """How much may be kept of the batches."""
+    peers: Peers = ALONE
+    """Those that share the batches."""
 
 
 class Session:
@@ -133,7 +139,7 @@ class Session:
     Args:
         workplace: of the engine.
         parameter: its name.
-        batches: of the visits.
+        batches: of the visits; a session works on its worker's share of each.
         compiled_loop: `visit_weights` or one with the same arguments.
     """
 
@@ -146,7 +152,9 @@ class Session:
     ) -> None:
         self._workplace = workplace
         self._compiled_loop = compiled_loop
-        self._images: Integers = batches.images.numpy()
+        share = share_of(batches.batch_size, workplace.peers)
+        self._images: Integers = batches.images.numpy()[:, share]
+        self._n_all_images = batches.batch_size
         self._n_tiles = -(-self._images.shape[1] // LANES)
         self._packed = PackedParameters(workplace.graph, workplace.parameters)
         self._parameter: Floats = workplace.parameters[parameter].detach().view(-1).numpy()
@@ -158,9 +166,13 @@ class Session:
     def visit(
         self, first_weight: int, deltas: Floats, drawn: Integers, decay: float
     ) -> tuple[Doubles, NDArray[np.int8]]:
-        """As `Engine.visit_`; gives losses [n, 3] float64 and choices [n] int8."""
-        losses = np.empty((len(deltas), 3), dtype=np.float64)
-        chosen = np.empty(len(deltas), dtype=np.int8)
+        """As `Engine.visit_`; gives losses [n, 3] float64 and choices [n] int8.
+
+        Raises:
+            PeerLost: another worker has left; no weight of the network is changed then.
+        """
+        losses = np.full((len(deltas), 3), np.nan, dtype=np.float64)
+        chosen = np.zeros(len(deltas), dtype=np.int8)
         threads = self._workplace.threads
 
         def run(thread: int) -> None:
@@ -171,8 +183,21 @@ class Session:
             )  # fmt: skip
 
         threads.run(run)
+        self._account_for_exchanges()
         self._parameter[:] = self._floats[self._positions]
         return losses, chosen
+
+    def _account_for_exchanges(self) -> None:
+        peers, table = self._workplace.peers, int(self._integers[code.GROUP])
+        if table == 0:
+            return
+        group = self._integers[table:]
+        peers.exchange_s += int(group[exchange.EXCHANGE_NS]) / 1e9
+        group[exchange.EXCHANGE_NS] = 0
+        if group[exchange.IS_LOST]:
+            peers.close()
+            what = "is out of step" if group[exchange.IS_OUT_OF_STEP] else "has left"
+            raise PeerLost(f"the worker of rank {group[exchange.LOST_RANK]} {what}")
 
     def _writer(self, n_slots: int) -> Writer:
         """A writer whose memory begins with the packed parameters."""
@@ -185,7 +210,8 @@ class Session:
     ) -> None:
         self._integers, self._floats, self._doubles = lay_out(
             self._workplace, self._packed, writer, integers, header, images=self._images,
-            targets=self._workplace.targets, n_doubles=n_doubles,
+            n_all_images=self._n_all_images, targets=self._workplace.targets, n_doubles=n_doubles,
+            peers=self._workplace.peers,
         )  # fmt: skip
 
 
@@ -197,8 +223,10 @@ def lay_out(
     header: Mapping[int, int],
     *,
     images: Integers,
+    n_all_images: int,
     targets: Integers,
     n_doubles: int = 0,
+    peers: Peers = ALONE,
 ) -> tuple[Integers, Floats, Doubles]:
     """The arrays that the compiled code works on; see the header of `tables`.
 
@@ -208,19 +236,31 @@ def lay_out(
         writer: with all programs written and all room taken.
         integers: tables of the session's own.
         header: where they are.
-        images: [n_batches, batch_size], positions in the inputs.
+        images: [n_batches, n], positions in the inputs.
+        n_all_images: of a batch, those of other workers included.
         targets: [n], class numbers.
         n_doubles: how many the session needs in front of the programs' sums.
+        peers: those that share the batches.
     """
     n_tiles = writer.sizes.n_tiles
     labels = np.full((len(images), n_tiles * LANES), -1.0, dtype=np.float32)
     labels[:, : images.shape[1]] = targets[images]
     n_threads = workplace.threads.n_threads
     first_label = writer.room(labels.size)
+    end_sums = n_doubles + writer.n_sums * n_tiles * N_VARIANTS
+    end_group_sums = end_doubles = end_sums
+    if peers.size > 1:
+        n_of_norms = sum(norm[code.NORM_CHANNELS] for norm in writer.norms)
+        end_group_sums += max(_N_LOSSES, 2 * n_of_norms * N_VARIANTS)
+        end_doubles = end_group_sums + exchange.N_EXCHANGE_DOUBLES
     header = {
         **header,
         code.N_TILES: n_tiles,
         code.N_IMAGES: images.shape[1],
+        code.N_ALL_IMAGES: n_all_images,
+        code.GROUP: integers.append(_group_table(peers)) if peers.size > 1 else 0,
+        code.GROUP_SUMS: end_sums,
+        code.EXCHANGE: end_group_sums,
         code.N_SUMS: writer.n_sums,
         code.N_AFFINE: writer.n_affine,
         code.LABELS: first_label,
@@ -240,5 +280,10 @@ def lay_out(
     for place, value in writer.constants.items():
         floats[place] = value
     floats[first_label : first_label + labels.size] = labels.reshape(-1)
-    n_sums = writer.n_sums * n_tiles * N_VARIANTS
-    return table, floats, np.zeros(n_doubles + n_sums, np.float64)
+    return table, floats, np.zeros(end_doubles, np.float64)
+
+
+def _group_table(peers: Peers) -> list[int]:
+    table = [0] * exchange.DESCRIPTORS
+    table[exchange.RANK], table[exchange.SIZE] = peers.rank, peers.size
+    return [*table, *peers.descriptors.tolist()]

@@ -17,7 +17,7 @@ from rso_core.batches import BatchDrawer
 from rso_core.engine_choice import build_engine
 from rso_core.engines import KEEP, Visits
 from rso_core.errors import TrainingDiverged
-from rso_core.evaluation import keeps_statistics, set_batch_norm_statistics_
+from rso_core.evaluation import batch_norms, keeps_statistics, set_batch_norm_statistics_
 from rso_core.initialisation import initialise_
 from rso_core.optimizers.interface import (
     PROGRESS_INTERVAL_S,
@@ -139,7 +139,11 @@ class RSO:
 
     def prepare_evaluation_(self) -> None:
         """Sets the model's moving batch statistics from the first training images."""
-        set_batch_norm_statistics_(self._model, self._inputs[:EVALUATION_STATISTICS_IMAGES])
+        if self._peers.rank == 0:
+            set_batch_norm_statistics_(self._model, self._inputs[:EVALUATION_STATISTICS_IMAGES])
+        for norm in batch_norms(self._model) if self._peers.size > 1 else ():
+            for buffer in norm.buffers():
+                buffer.copy_(self._leaders(buffer))
         if self._cycle.n_visited == 0:
             self._resumable = self._state(self._draws())
 
@@ -153,15 +157,15 @@ class RSO:
             sums *= n_own
         self._peers.sum_(sums)
         # of the number of right ones a rounding error may be left
-        return sums[0] / len(targets), round(sums[1]) / len(targets)
+        return float(sums[0]) / len(targets), round(float(sums[1])) / len(targets)
 
-    def _leaders(self, drawn: torch.Tensor) -> torch.Tensor:
-        """What the leader has drawn: another processor may round it in another way."""
+    def _leaders(self, own: torch.Tensor) -> torch.Tensor:
+        """The leader's tensor, on the CPU; another processor may round its own in another way."""
         if self._peers.size == 1:
-            return drawn
-        own = drawn.numpy()
-        shared = self._peers.share(own.tobytes() if self._peers.rank == 0 else None)
-        return torch.from_numpy(np.frombuffer(shared, own.dtype).reshape(own.shape).copy())
+            return own
+        array = own.cpu().numpy()
+        shared = self._peers.share(array.tobytes() if self._peers.rank == 0 else None)
+        return torch.from_numpy(np.frombuffer(shared, array.dtype).reshape(array.shape).copy())
 
     def _draws(self) -> dict[str, Any]:
         """The state of all that is drawn."""

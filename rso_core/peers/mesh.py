@@ -16,7 +16,8 @@ MOST_VALUES = 2047
 """In one message. Each worker sends to all before it receives, and none is more than a message
 ahead of another, so that two of them have to fit into what a connection holds."""
 
-_HEADER_STEP = 2**20
+HEADER_STEP = 2**20
+"""A header is the number of the exchange, times this, and the number of values."""
 
 
 class Mesh:
@@ -103,7 +104,7 @@ class Mesh:
     def _header(self, n_values: int) -> float:
         """Below zero, which those of compiled code are not."""
         self._n_exchanges += 1
-        return -float(self._n_exchanges * _HEADER_STEP + n_values)
+        return -float(self._n_exchanges * HEADER_STEP + n_values)
 
     def _others(self) -> Iterator[int]:
         return (rank for rank in range(self.size) if rank != self.rank)

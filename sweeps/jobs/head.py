@@ -98,6 +98,20 @@ def _status(details: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"lines": told_status(details["folder"])}
 
 
+def _doctor(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `rso-sweep doctor` finds out about the cluster."""
+    from sweeps.doctor.command import diagnosis
+    from sweeps.progress_console import progress_console
+
+    sweep = str(order_in(_WORKING_DIRECTORY)[1]) if details["has_sweep"] else None
+    found = diagnosis(sweep, (), details["out"], "auto", progress_console())
+    return {
+        "lines": found.lines(),
+        "document": found.as_json(),
+        "is_sound": found.is_sound,
+    }
+
+
 def _check_writable(folder: Path) -> None:
     from rso_core.errors import InvalidInput
 
@@ -110,6 +124,7 @@ def _check_writable(folder: Path) -> None:
 
 
 _QUESTIONS: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+    "doctor": _doctor,
     "new": _new,
     "resumable": _resumable,
     "status": _status,

@@ -31,6 +31,7 @@ def ask(
     question: str,
     details: Mapping[str, Any],
     runtime_env: Mapping[str, Any] | None = None,
+    within_s: float = _ANSWER_S,
 ) -> Mapping[str, Any]:
     """What the head node answers to a question; see `sweeps.jobs.head` for those that it knows.
 
@@ -39,19 +40,20 @@ def ask(
         question: its name.
         details: of the question, for JSON.
         runtime_env: in which it is answered; None for this project without a user's own modules.
+        within_s: seconds that the answer may take.
 
     Raises:
         InvalidInput: the faults that it found, or it cannot answer.
     """
     with asked(server, question, details, runtime_env) as name:
-        deadline = time.monotonic() + _ANSWER_S
+        deadline = time.monotonic() + within_s
         while True:
             status, message = server.status(name)
             if status in _OVER:
                 return answered(server.log(name), message)
             if time.monotonic() > deadline:
                 raise InvalidInput(
-                    f"the head node has not answered within {_ANSWER_S:.0f} s, its job '{name}' is "
+                    f"the head node has not answered within {within_s:.0f} s, its job '{name}' is "
                     f"{status}; look into the cluster's dashboard, and try again"
                 )
             time.sleep(_BETWEEN_LOOKS_S)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from rso_core.datasets import Dataset
+from rso_core.peers import Listener, Peers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,3 +61,37 @@ def small_network() -> nn.Module:
         nn.Flatten(),
         nn.Linear(8, 3),
     )
+
+
+Work = Callable[[Peers], Any]
+
+
+@pytest.fixture
+def in_group() -> Iterator[Callable[[int, Work], list[Any]]]:
+    """Calls a function with the peers of each of so many workers, which are threads.
+
+    Gives what it returned, or the exception that it raised, for every rank. A worker that is done
+    or has raised leaves the others.
+    """
+    # a thread that waits for Python's lock is a worker that the others wait for
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield _run_in_group
+    sys.setswitchinterval(interval_s)
+
+
+def _run_in_group(size: int, work: Work) -> list[Any]:
+    listeners = [Listener() for _ in range(size)]
+    addresses = [listener.address for listener in listeners]
+
+    def one(rank: int) -> Any:
+        peers = listeners[rank].connect(rank, addresses, b"the key of a test")
+        try:
+            return work(peers)
+        except Exception as error:
+            return error
+        finally:
+            peers.close()
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(one, range(size), timeout=120))

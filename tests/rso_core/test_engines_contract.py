@@ -10,7 +10,10 @@ import copy
 import itertools
 import math
 import warnings
+import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,20 +33,135 @@ from rso_core.evaluation import (
 )
 from rso_core.incremental.device_engine import DeviceEngine
 from rso_core.incremental.engine import IncrementalEngine
+from rso_core.peers import Listener
 from rso_core.sigma import Sampler, draw_deltas
 
 _LITTLE_MEMORY = 1000
+
+
+class _GroupEngine:
+    """Several workers as threads, each with a copy of the network; shows the leader's.
+
+    The others visit fewer weights at a time than the leader does.
+
+    Args:
+        build_engine: of one worker.
+        most_workers: fewer where a batch has fewer images.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        *,
+        build_engine: Callable[..., Engine],
+        most_workers: int,
+    ) -> None:
+        self._build = partial(build_engine, inputs=inputs, targets=targets)
+        self._models = [model, *(copy.deepcopy(model) for _ in range(most_workers - 1))]
+        self._pool = ThreadPoolExecutor(most_workers)
+        self._places = [parameter.data_ptr() for parameter in model.parameters()]
+        self._engines: dict[int, list[Engine]] = {}
+        self._closing = ExitStack()
+        weakref.finalize(self, self._closing.close)
+        self._closing.callback(self._pool.shutdown)
+
+    def visit_(
+        self, parameter: str, first_weight: int, deltas: torch.Tensor, batches: Batches,
+        decay: float,
+    ) -> Visits:  # fmt: skip
+        self._do_as_the_leader_s_owner_did()
+        engines = self._group(min(len(self._models), batches.batch_size))
+
+        def visit(rank: int) -> Visits:
+            n_at_once = len(deltas) if rank == 0 else rank
+            parts = [
+                engines[rank].visit_(parameter, first_weight + first,
+                                     deltas[first : first + n_at_once], batches, decay)
+                for first in range(0, len(deltas), n_at_once)
+            ]  # fmt: skip
+            return Visits(torch.cat([part.losses for part in parts]),
+                          torch.cat([part.chosen for part in parts]))  # fmt: skip
+
+        visits = list(self._pool.map(visit, range(len(engines))))
+        for rank in range(1, len(engines)):
+            assert torch.equal(visits[rank].losses.nan_to_num(-1), visits[0].losses.nan_to_num(-1))
+            assert torch.equal(visits[rank].chosen, visits[0].chosen)
+            for own, leaders in zip(
+                self._models[rank].parameters(), self._models[0].parameters(), strict=True
+            ):
+                assert torch.equal(own, leaders)
+        return visits[0]
+
+    def _do_as_the_leader_s_owner_did(self) -> None:
+        """Changes the followers' weights, or where they lie, as a test has done to the leader's."""
+        places = [parameter.data_ptr() for parameter in self._models[0].parameters()]
+        for follower in self._models[1:]:
+            for own, leaders in zip(
+                follower.parameters(), self._models[0].parameters(), strict=True
+            ):
+                if places != self._places:
+                    own.data = leaders.data.clone()
+                else:
+                    own.data.copy_(leaders.data)
+        self._places = places
+
+    def evaluate(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+        return self._group(1)[0].evaluate(inputs, targets)
+
+    def resumable_every(self, parameter: str, batch_size: int) -> int:
+        return self._group(1)[0].resumable_every(parameter, batch_size)
+
+    def _group(self, size: int) -> list[Engine]:
+        """The engines of so many workers."""
+        if size not in self._engines:
+            listeners = [Listener() for _ in range(size)]
+            addresses = [listener.address for listener in listeners]
+            peers = list(
+                self._pool.map(
+                    lambda rank: listeners[rank].connect(rank, addresses, b"key"), range(size)
+                )
+            )
+            for each in peers:
+                self._closing.callback(each.close)
+            self._engines[size] = [
+                self._build(model, peers=each)
+                for model, each in zip(self._models, peers, strict=False)
+            ]
+        return self._engines[size]
+
+
+def _group_of(
+    most_workers: int, build_engine: Callable[..., Engine]
+) -> Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]:
+    return partial(_GroupEngine, build_engine=build_engine, most_workers=most_workers)
+
 
 ENGINES: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]] = {
     "reference": ReferenceEngine,
     "incremental": IncrementalEngine,
     "incremental, two threads": partial(IncrementalEngine, n_threads=2),
     "incremental, little memory": partial(IncrementalEngine, memory_bytes=_LITTLE_MEMORY),
+    "incremental, three workers": _group_of(3, IncrementalEngine),
+    "reference, two workers": _group_of(2, ReferenceEngine),
+    "incremental, two workers of two threads, little memory": _group_of(
+        2, partial(IncrementalEngine, n_threads=2, memory_bytes=_LITTLE_MEMORY)
+    ),
     "device": DeviceEngine,
     "device, little memory": partial(DeviceEngine, memory_bytes=_LITTLE_MEMORY),
 }
 
-engines = pytest.mark.parametrize("build_engine", ENGINES.values(), ids=ENGINES)
+_LONG = {"incremental, two workers of two threads, little memory", "reference, two workers"}
+"""Threads that wait for Python's lock, or for more processors than there are."""
+
+engines = pytest.mark.parametrize(
+    "build_engine",
+    [
+        pytest.param(engine, id=name, marks=[pytest.mark.long] if name in _LONG else [])
+        for name, engine in ENGINES.items()
+    ],
+)
 
 _BuildEngine = Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]
 

@@ -183,9 +183,13 @@ class Watched:
     """A display that keeps what it was told."""
 
     def __init__(self) -> None:
+        self.began: list[tuple[str, str]] = []
         self.ended: list[str] = []
         self.notices: list[str] = []
         self.n_suspending: int | None = None
+
+    def run_began(self, run: Run, began: RunBegan) -> None:
+        self.began.append((run.name, began.host))
 
     def run_ended(self, run: Run, ended: RunEnded, last: CycleRecord | None) -> None:
         self.ended.append(run.name)

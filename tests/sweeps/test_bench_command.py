@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from rso_core.datasets import load_dataset
-from sweeps import bench_command
+from sweeps import bench_command, bench_workers
 from sweeps.bench_command import EngineRow, print_rows
+from sweeps.bench_workers import WorkersRow, print_workers
 from sweeps.cli import main
 
 Call = Callable[..., tuple[int, str, str]]
@@ -44,7 +45,7 @@ def call(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Call:
     """Calls the command line in an empty folder, on a few images: status, stdout, stderr."""
-    small = bench_command._DATA.model_copy(update={"train_size": 200, "test_size": 10})
+    small = bench_command.BENCH_DATA.model_copy(update={"train_size": 200, "test_size": 10})
     monkeypatch.setattr(bench_command, "load_dataset", lambda _: load_dataset(small))
     monkeypatch.setattr(bench_command, "matrix_product_peak", lambda n_threads: 1e11 * n_threads)
     monkeypatch.chdir(tmp_path)
@@ -212,3 +213,88 @@ def test_help_has_an_example(call: Call) -> None:
     assert status == 0
     assert "Example:  rso-sweep bench engine" in out
     assert "one_conv, two_conv" in out
+
+
+# ---------------------------------------------------------------------------- several workers
+
+
+def test_several_workers_are_measured_as_processes_of_their_own(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = bench_workers.BENCH_DATA.model_copy(update={"train_size": 200, "test_size": 10})
+    monkeypatch.setattr(bench_workers, "BENCH_DATA", small)
+    status, out, err = call("bench", "engine", "--workers", "2", "--network", "mlp(4)",
+                            "--batch-size", "50", "--quick", "--json")  # fmt: skip
+    assert status == 0, err
+    (row,) = json.loads(out)
+    assert set(row) == {field.name for field in fields(WorkersRow)}
+    assert (row["network"], row["workers"], row["n_visits"]) == ("mlp(4)", 2, 784 * 4 + 4 + 50)
+    assert row["speedup"] == pytest.approx(row["alone_s_per_cycle"] / row["group_s_per_cycle"])
+    assert row["alone_us_per_visit"] == pytest.approx(
+        1e6 * row["alone_s_per_cycle"] / row["n_visits"]
+    )
+    assert 0 < row["exchange_share"] < 1
+    assert row["bound"] > 0
+    assert err.splitlines() == ["1 of 1: mlp(4), batch size 50"]
+
+
+def test_the_table_of_several_workers_aligns_its_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = WorkersRow(
+        network="paper_mnist", batch_size=1024, workers=2, threads=1, alone_us_per_visit=24_322.4,
+        group_us_per_visit=13_100.0, speedup=1.857, bound=1.951, exchange_share=0.0512,
+        alone_s_per_cycle=292.0, group_s_per_cycle=157.0, n_visits=12_016, n_rounds=5,
+    )  # fmt: skip
+    print_workers([row, replace(row, network="one_conv", alone_us_per_visit=46.91)])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert "1 thread of each worker, torch " in lines[0]
+    assert lines[1:5] == [
+        "| Network     | Batch | Workers | One worker, µs | Together, µs | Faster | Bound | "
+        "Exchanging |",
+        "|-------------|-------|---------|----------------|--------------|--------|-------|"
+        "------------|",
+        "| paper_mnist | 1,024 |       2 |         24,322 |       13,100 |  ×1.86 | ×1.95 | "
+        "      5.1% |",
+        "| one_conv    | 1,024 |       2 |           46.9 |       13,100 |  ×1.86 | ×1.95 | "
+        "      5.1% |",
+    ]
+    assert lines[-1].endswith("Medians of 5 rounds.")
+
+
+_BAD_WORKERS = [
+    (["--workers", "0"], ["'--workers' must be an integer of at least 1, got 0"]),
+    (
+        ["--workers", "4", "--batch-size", "3"],
+        ["'--batch-size' must be at least 4, an image for each of '--workers', got 3"],
+    ),
+    (["--workers", "2", "--threads", "0"], ["'--threads' must be an integer of at least 1"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"), _BAD_WORKERS, ids=[" ".join(bad[0]) for bad in _BAD_WORKERS]
+)
+def test_workers_that_cannot_be_get_a_line_for_each_fault_and_status_2(
+    call: Call, arguments: list[str], messages: list[str]
+) -> None:
+    status, out, err = call("bench", "engine", "--network", "mlp()", *arguments)
+    assert (status, out) == (2, "")
+    for line, message in zip(err.splitlines(), messages, strict=True):
+        assert line.startswith(f"rso-sweep: {message}")
+
+
+def test_several_workers_need_a_network_that_the_incremental_engine_knows(call: Call) -> None:
+    Path("own_grouped.py").write_text(
+        "from torch import nn\n"
+        "def grouped():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 2, 9, stride=9), nn.GroupNorm(1, 2),\n"
+        "                         nn.Flatten(), nn.Linear(18, 10))\n"
+    )
+    status, out, err = call("bench", "engine", "--workers", "2", "--network",
+                            "own_grouped:grouped")  # fmt: skip
+    assert (status, out) == (2, "")
+    assert err == (
+        "rso-sweep: '--network' must be one that the incremental engine knows for '--workers', "
+        "got 'own_grouped:grouped'; it holds a module of type GroupNorm\n"
+    )

@@ -14,7 +14,7 @@ import torch
 from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from rso_core.networks import build_network
-from rso_core.records import CycleRecord
+from rso_core.records import CycleRecord, Progress
 from rso_core.training import Training, train
 from sweeps.runs import (
     LAST_EVENTS,
@@ -80,6 +80,47 @@ def _records(events: list[RunEvent]) -> list[CycleRecord]:
 def _undisturbed(run: Run, data: Dataset) -> list[CycleRecord]:
     records = train(run.configuration, data, run.seed)
     return [replace(record, training_s=0.0, evaluation_s=0.0) for record in records]
+
+
+class _Telling:
+    """A training that tells of progress, twenty times at short intervals, and then of one cycle."""
+
+    def __init__(self, *arguments: Any, on_progress: Any, **options: Any) -> None:
+        self._on_progress = on_progress
+        self.records: list[CycleRecord] = []
+
+    def __iter__(self) -> Iterator[CycleRecord]:
+        for n_done in range(1, 21):
+            self._on_progress(Progress(cycle=1, n_done=n_done, n_total=20))
+            time.sleep(0.01)
+        yield CycleRecord(1, 0.0, 0, 0, 0, 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {}
+
+
+@pytest.mark.parametrize(("progress_linger_s", "n_answers"), [(60.0, 1), (0.0, 5)])
+def test_where_many_are_asked_mere_progress_waits_for_what_matters(
+    tiny_data: Dataset, progress_linger_s: float, n_answers: int
+) -> None:
+    worker = Worker(tiny_data, 1, training=_Telling)
+    worker.start(_run("sgd", cycles=1))
+    answers = [worker.poll(10.0)]  # that it has begun
+    while not (answers[-1] and _is_last(answers[-1][-1])):
+        answers.append(worker.poll(10.0, 0.0, progress_linger_s))
+    events = [event for answer in answers for event in answer]
+    assert isinstance(events[0], RunBegan)
+    assert len(_records(events)) == 1
+    told = [event.progress.n_done for event in events if isinstance(event, RunProgressed)]
+    assert told == sorted(told)
+    assert told[-1] == 20
+    if n_answers == 1:  # all progress, the cycle and the end, or the end a moment later
+        assert len(answers) <= 3
+    else:
+        assert len(answers) >= n_answers
 
 
 def test_a_run_that_is_suspended_goes_on_in_another_worker_with_the_same_records(

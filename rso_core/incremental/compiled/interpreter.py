@@ -16,6 +16,7 @@ from rso_core.incremental.compiled.blocks import transpose
 from rso_core.incremental.compiled.changes import add_variant, compute_channel
 from rso_core.incremental.compiled.compilation import compiled, merged
 from rso_core.incremental.compiled.convolution import convolve
+from rso_core.incremental.compiled.exchange import add_up
 from rso_core.incremental.compiled.simd import LANES
 from rso_core.incremental.compiled.tables import (
     ADD,
@@ -41,6 +42,8 @@ from rso_core.incremental.compiled.tables import (
     FIRST_OPERATION,
     FLAG,
     FUNCTION,
+    GROUP,
+    GROUP_SUMS,
     HEIGHT,
     IMAGES,
     INPUTS,
@@ -49,6 +52,7 @@ from rso_core.incremental.compiled.tables import (
     LABELS,
     MAXIMUM,
     N_AFFINE,
+    N_ALL_IMAGES,
     N_IMAGES,
     N_NORM_COLUMNS,
     N_OPERATION_COLUMNS,
@@ -125,9 +129,20 @@ def run_program(
         first_norm, end_norm = integers[row + FIRST_NORM], integers[row + END_NORM]
         if first_norm < end_norm:
             wait_for_all(barrier, n_threads)
+            totals = -1
+            if integers[GROUP] > 0:
+                totals = integers[GROUP_SUMS]
+                if thread == 0:
+                    n = _gather_sums(
+                        integers, doubles, first_norm, end_norm, first_variant, end_variant
+                    )
+                    add_up(integers, doubles, n)
+                wait_for_all(barrier, n_threads)
             for norm in range(first_norm, end_norm):
                 for variant in range(first_variant, end_variant):
-                    _set_scales(integers, floats, doubles, norm, variant, channel, thread)
+                    _set_scales(integers, floats, doubles, norm, variant, channel, thread, totals)
+                    if totals >= 0:
+                        totals += 2 * _n_channels(integers, norm)
         first, end = integers[row + FIRST_OPERATION], integers[row + END_OPERATION]
         for tile in range(first_tile, end_tile):
             for operation in range(first, end):
@@ -157,14 +172,51 @@ def sums_of(integers: Any, variant: int, tile: int) -> int:
     return integers[SUMS_AT] + (variant * integers[N_TILES] + tile) * integers[N_SUMS]
 
 
+@merged
+def _n_channels(integers: Any, norm: int) -> int:
+    return integers[integers[NORMS] + norm * N_NORM_COLUMNS + NORM_CHANNELS]
+
+
+@compiled
+def _sum_of_tiles(integers: Any, doubles: Any, norm: int, variant: int, which: int) -> float:
+    """One of the sums that a batch norm is made ready from, over a worker's images."""
+    first = integers[integers[NORMS] + norm * N_NORM_COLUMNS + NORM_SUMS] + which
+    total = 0.0
+    for tile in range(integers[N_TILES]):
+        total += doubles[sums_of(integers, variant, tile) + first]
+    return total
+
+
+@compiled
+def _gather_sums(
+    integers: Any, doubles: Any, first_norm: int, end_norm: int, first_variant: int,
+    end_variant: int,
+) -> int:  # fmt: skip
+    """Writes the sums of the norms and variants to GROUP_SUMS, in order; how many they are."""
+    simd.never_inline()
+    n = 0
+    for norm in range(first_norm, end_norm):
+        for variant in range(first_variant, end_variant):
+            for which in range(2 * _n_channels(integers, norm)):
+                total = _sum_of_tiles(integers, doubles, norm, variant, which)
+                doubles[integers[GROUP_SUMS] + n] = total
+                n += 1
+    return n
+
+
 @compiled
 def _set_scales(
-    integers: Any, floats: Any, doubles: Any, norm: int, variant: int, channel: int, thread: int
-) -> None:
-    """Scale and shift of a batch norm from the sums of all tiles."""
+    integers: Any, floats: Any, doubles: Any, norm: int, variant: int, channel: int, thread: int,
+    totals: int,
+) -> None:  # fmt: skip
+    """Scale and shift of a batch norm from the sums of all tiles.
+
+    Args:
+        totals: offset of the sums over all workers; -1 where there is one.
+    """
     simd.never_inline()
     row = integers[NORMS] + norm * N_NORM_COLUMNS
-    n = integers[N_IMAGES] * integers[row + NORM_PIXELS]
+    n = integers[N_ALL_IMAGES] * integers[row + NORM_PIXELS]
     gamma_at, beta_at = integers[row + NORM_GAMMA], integers[row + NORM_BETA]
     one = integers[row + NORM_ONE]
     first_parameter = channel if one > 0 else 0
@@ -172,10 +224,13 @@ def _set_scales(
     epsilon = floats[integers[row + NORM_EPSILON]]
     for c in range(integers[row + NORM_CHANNELS]):
         total, squares = 0.0, 0.0
-        for tile in range(integers[N_TILES]):
-            at = sums_of(integers, variant, tile) + integers[row + NORM_SUMS] + 2 * c
-            total += doubles[at]
-            squares += doubles[at + 1]
+        if totals >= 0:
+            total, squares = doubles[totals + 2 * c], doubles[totals + 2 * c + 1]
+        else:
+            for tile in range(integers[N_TILES]):
+                at = sums_of(integers, variant, tile) + integers[row + NORM_SUMS] + 2 * c
+                total += doubles[at]
+                squares += doubles[at + 1]
         mean = total / n
         variance = squares / n - mean * mean
         if variance < 0.0:

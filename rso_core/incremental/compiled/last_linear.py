@@ -20,9 +20,9 @@ from rso_core.incremental.compiled import simd
 from rso_core.incremental.compiled.compilation import cached, compiled, merged
 from rso_core.incremental.compiled.interpreter import run_program, tiles_of
 from rso_core.incremental.compiled.simd import LANES
-from rso_core.incremental.compiled.tables import LABELS, N_IMAGES, N_TILES
+from rso_core.incremental.compiled.tables import GROUP, LABELS, N_TILES
 from rso_core.incremental.compiled.threads import wait_for_all
-from rso_core.incremental.compiled.visiting import choose_candidate
+from rso_core.incremental.compiled.visiting import decide, has_ended
 
 # what is added to the header of `tables`
 FIRST_SEGMENT, END_SEGMENT = 13, 14  # of the program that computes features and logits of a batch
@@ -89,11 +89,10 @@ def visit_last_linear(
                 total = doubles[integers[ROW_SUMS] + batch]
                 for chunk in range(n_chunks):
                     total += doubles[integers[CHUNK_SUMS] + 3 * chunk + candidate]
-                losses[position, candidate] = total / integers[N_IMAGES]
-            choice = choose_candidate(losses[position])
-            chosen[position] = choice
-            value = kept if choice == 0 else (plus if choice == 1 else minus)
-            if value != old:
+                losses[position, candidate] = total
+            choice = decide(integers, doubles, losses, chosen, position)
+            value = plus if choice == 1 else (minus if choice == 2 else kept)
+            if choice >= 0 and value != old:
                 floats[place] = value
                 integers[N_CHANGES] += 1
                 pending = integers[N_PENDING]
@@ -106,6 +105,8 @@ def visit_last_linear(
             wait_for_all(barrier, n_threads)
             if thread == 0:
                 integers[N_PENDING] = 0
+        if integers[GROUP] > 0 and has_ended(integers, losses, chosen, position):
+            break
     wait_for_all(barrier, n_threads)
 
 

@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 # minutes to compile: `integers` (tables and indices), `floats` (weights and activations),
 # `doubles` (sums) and the images themselves. The header, the first integers, says what is where.
 N_TILES = 0  # tiles of a batch
-N_IMAGES = 1  # images of a batch
+N_IMAGES = 1  # images of a batch, or of this worker's share of it
 N_SUMS = 2  # sums of a tile
 N_AFFINE = 3  # scales and shifts of a variant
 VIEWS, OPERATIONS, NORMS, SEGMENTS = range(4, 8)  # tables, in the integers
@@ -42,7 +42,12 @@ CHANGE_SCALE = 22  # [n_threads, N_VARIANTS, 2], added to a visited batch norm's
 IS_UPDATE = 23  # [n_threads], whether the changes are carried into what is kept, in the integers
 ROW_DELTA = 24  # [n_threads, WEIGHTS_PER_CHANNEL], changes by rows of taps, in the floats
 ROW_PLACE = 25  # [n_threads, WEIGHTS_PER_CHANNEL], the CHANGE_PLACE of their first taps
-N_HEADER = 40  # with what `visiting` and `last_linear` add
+# 26 to 35 are what `visiting` adds
+N_ALL_IMAGES = 36  # images of a batch, those of other workers included
+GROUP = 37  # the table of `exchange`, in the integers; 0 where no other worker shares the batches
+GROUP_SUMS = 38  # [..], what is added up over the workers, in the doubles
+EXCHANGE = 39  # [2, ..], a message that is sent and one that is received, in the doubles
+N_HEADER = 40
 
 N_VARIANTS = 4
 """Of the visited channel: as it is, and the candidates."""

@@ -38,7 +38,7 @@ def _load_atomically(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _let_others_run(typing: Any) -> Any:
+def let_others_run(typing: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
         function_type = ir.FunctionType(ir.IntType(32), [])
@@ -72,4 +72,4 @@ def wait_for_all(barrier: Any, n_threads: int) -> None:
         while _load_atomically(barrier, 1) == generation:
             n_looks += 1
             if n_looks > _N_SPINS:
-                _let_others_run()
+                let_others_run()

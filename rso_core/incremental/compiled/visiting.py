@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rso_core.incremental.compiled.compilation import cached, compiled, merged
+from rso_core.incremental.compiled.exchange import add_up, is_lost
 from rso_core.incremental.compiled.interpreter import run_program, sums_of, tiles_of
 from rso_core.incremental.compiled.tables import (
     CHANGE_DELTA,
@@ -16,8 +17,10 @@ from rso_core.incremental.compiled.tables import (
     CHANGE_PLACE,
     CHANGE_SCALE,
     CHANGE_WEIGHT,
+    GROUP,
+    GROUP_SUMS,
     IS_UPDATE,
-    N_IMAGES,
+    N_ALL_IMAGES,
     N_TILES,
     N_VARIANTS,
     PLACES,
@@ -110,11 +113,42 @@ def visit_weights(
                 total = 0.0
                 for tile in range(integers[N_TILES]):
                     total += doubles[sums_of(integers, variant, tile)]
-                losses[position, candidate] = total / integers[N_IMAGES]
-            choice = choose_candidate(losses[position])
-            chosen[position] = choice
-            _accept(integers, floats, weight, first_candidate + choice)
+                losses[position, candidate] = total
+            choice = decide(integers, doubles, losses, chosen, position)
+            if choice >= 0:
+                _accept(integers, floats, weight, first_candidate + choice)
+        if integers[GROUP] > 0:
+            wait_for_all(barrier, n_threads)
+            if has_ended(integers, losses, chosen, position):
+                break
     wait_for_all(barrier, n_threads)
+
+
+@compiled
+def decide(integers: Any, doubles: Any, losses: Any, chosen: Any, position: int) -> int:
+    """Makes a visit's losses of their sums, notes the choice, and returns it; -1 if there is none.
+
+    There is none if another worker has left.
+    """
+    if integers[GROUP] > 0:
+        for candidate in range(3):
+            doubles[integers[GROUP_SUMS] + candidate] = losses[position, candidate]
+        add_up(integers, doubles, np.int64(3))
+        if is_lost(integers):
+            return -1
+        for candidate in range(3):
+            losses[position, candidate] = doubles[integers[GROUP_SUMS] + candidate]
+    for candidate in range(3):
+        losses[position, candidate] /= integers[N_ALL_IMAGES]
+    choice = choose_candidate(losses[position])
+    chosen[position] = choice
+    return choice
+
+
+@compiled
+def has_ended(integers: Any, losses: Any, chosen: Any, position: int) -> bool:
+    """Whether workers make no visit after this one; see `Engine`."""
+    return is_lost(integers) or not np.isfinite(losses[position, chosen[position]])
 
 
 @compiled

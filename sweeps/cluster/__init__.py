@@ -1,0 +1,1 @@
+"""What starts Ray clusters for sweeps, as files; README.md tells of them."""
