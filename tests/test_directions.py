@@ -42,7 +42,7 @@ def test_only_few_modules_know_ray_and_optuna() -> None:
         "bench_cluster_nodes.py",
         # of sweeps/doctor
         *("command.py", "gathering.py", "probes.py", "probe.py", "on_node.py", "cluster_facts.py"),
-        *("server.py", "tunnel.py"),  # of sweeps/jobs
+        *("server.py", "client.py", "tunnel.py"),  # of sweeps/jobs
     }
     assert users("optuna") == {
         *("search.py", "growth.py", "study_trials.py", "told_trials.py"),

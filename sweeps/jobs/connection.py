@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rso_core.errors import InvalidInput
-from sweeps.jobs.server import JobServer, LostConnection
+from sweeps.jobs.client import LostConnection
+from sweeps.jobs.server import JobServer
 from sweeps.jobs.where import Where
 
 

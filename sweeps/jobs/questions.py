@@ -14,8 +14,9 @@ from typing import Any
 from rso_core.errors import InvalidInput
 from sweeps.jobs.answers import answered
 from sweeps.jobs.cargo import environment
+from sweeps.jobs.client import LostConnection
 from sweeps.jobs.interpreter import on_head
-from sweeps.jobs.server import JobServer, LostConnection
+from sweeps.jobs.server import JobServer
 
 _MODULE = "sweeps.jobs.head"
 _ANSWER_S = 180.0

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
 import requests
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobSubmissionClient
 
 from rso_core.errors import InvalidInput, reason
 from sweeps.durations import duration
+from sweeps.jobs.client import Client, LostConnection, connection
 from sweeps.jobs.job import About, Job
 
-_TIMEOUT_S = (10.0, 120.0)
-"""For a connection, and for the next bytes of an answer."""
-_SILENT_S = 75.0
-"""After so long without a word of a driver, which says something every half minute, a connection
-is taken for lost: of one whose other end has vanished the operating system may say nothing."""
 _PATIENCE_S = 1800.0
 _LONGEST_PAUSE_S = 15.0
 _LONGEST_REASON = 500
-_TALKERS = (
-    "ray.dashboard.modules.dashboard_sdk",
-    "ray.dashboard.modules.job.sdk",
-    "ray._private.runtime_env.packaging",
-)
-"""What Ray says of each package that is sent and each connection that ends is not for users."""
-_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
-
-
-class LostConnection(Exception):  # noqa: N818  (it names what happened)
-    """The job server does not answer any more; the message says why, in a few words."""
 
 
 class JobServer:
@@ -67,12 +48,10 @@ class JobServer:
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._renew, self._say, self._named = renew, say, named
-        for name in _TALKERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         try:
-            with _connection(), _without_addresses_of_the_environment():
-                self._client = _Client(address, headers)
+            with connection():
+                self._client = Client(address, headers=headers)
         except LostConnection as error:
             raise InvalidInput(f"{named} does not answer ({error}){_what_it_must_be()}") from error
         except AuthenticationError as error:
@@ -178,31 +157,24 @@ class JobServer:
                 if self.status(name)[0] in ("STOPPED", "SUCCEEDED", "FAILED"):
                     return
             except LostConnection as error:
-                if str(error):
-                    self._say(f"the connection to the cluster is lost ({error}); trying again")
-                    self._wait_for_an_answer()
-                    self._say("the cluster answers again")
+                self._say(f"the connection to the cluster is lost ({error}); trying again")
+                self._wait_for_an_answer()
+                self._say("the cluster answers again")
 
     def _tail(self, name: str) -> Iterator[str]:
-        """What a job has written and writes; the end may be that of the job, or of patience.
-
-        Raises:
-            LostConnection: also, without a message, after a long silence.
-        """
         with asyncio.Runner() as runner:
-            pieces: AsyncIterator[str] = self._client.tail_job_logs(name)
+            pieces = self._client.tail(name)
             try:
                 while True:
-                    with _connection():
+                    with connection():
                         try:
                             text = runner.run(_next(pieces))
                         except StopAsyncIteration:
                             return
-                        except RuntimeError as error:  # Ray's word for a torn connection
-                            raise LostConnection(reason(error)) from error
                     yield text
             finally:
-                runner.run(_closed(pieces))
+                with suppress(RuntimeError):  # an interrupt has left it in the middle of a step
+                    runner.run(pieces.aclose())
 
     def _wait_for_an_answer(self) -> None:
         deadline, pause_s = time.monotonic() + _PATIENCE_S, 1.0
@@ -222,33 +194,11 @@ class JobServer:
                 return
 
 
-class _Client(JobSubmissionClient):
-    """Ray's client, which by itself would wait for an answer for ever."""
-
-    def __init__(self, address: str, headers: dict[str, str]) -> None:
-        super().__init__(address, headers=headers)
-        if self._ssl_context is None:
-            self._ssl_context = True  # the same for aiohttp, which warns of None
-
-    def _do_request(self, *arguments: Any, **options: Any) -> Any:
-        return super()._do_request(*arguments, **{"timeout": _TIMEOUT_S, **options})
-
-    def request(self, method: str, endpoint: str) -> requests.Response:
-        """What the server answers, if that is no error.
-
-        Raises:
-            requests.HTTPError: it is one.
-        """
-        response: requests.Response = self._do_request(method, endpoint)
-        response.raise_for_status()
-        return response
-
-
 @contextmanager
 def _answers() -> Iterator[None]:
     """Within it the server's refusals become lines for the user."""
     try:
-        with _connection():
+        with connection():
             yield
     except (AuthenticationError, RuntimeError, ValueError, requests.RequestException) as error:
         raise InvalidInput(
@@ -256,50 +206,8 @@ def _answers() -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _connection() -> Iterator[None]:
-    try:
-        yield
-    except (requests.ConnectionError, requests.Timeout, ConnectionError, aiohttp.ClientError) as e:
-        raise LostConnection(_why(e)) from e
-    except TimeoutError as error:
-        raise LostConnection from error
-
-
-def _why(error: BaseException) -> str:
-    """The innermost reason, such as `Connection refused`."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-        causes = [inner.__cause__, inner.__context__, *inner.args]
-        inner = next((each for each in causes if isinstance(each, BaseException)), None)
-    text = str(error)
-    if "timed out" in text:
-        return "no answer in time"
-    return "cannot be reached" if isinstance(error, requests.ConnectionError) else reason(error)
-
-
-@contextmanager
-def _without_addresses_of_the_environment() -> Iterator[None]:
-    """Ray would prefer these variables to the address that it is given."""
-    before = {name: os.environ.pop(name) for name in _ADDRESSES if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(before)
-
-
-async def _next(pieces: AsyncIterator[str]) -> str:
-    async with asyncio.timeout(_SILENT_S):
-        return await anext(pieces)
-
-
-async def _closed(pieces: AsyncIterator[str]) -> None:
-    """Closes its connection."""
-    assert isinstance(pieces, AsyncGenerator), "a function with `yield` has made it"
-    with suppress(RuntimeError):  # an interrupt has left it in the middle of a step
-        await pieces.aclose()
+async def _next(pieces: AsyncGenerator[str, None]) -> str:
+    return await anext(pieces)
 
 
 def _job(details: Any) -> Job | None:
