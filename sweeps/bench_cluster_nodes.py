@@ -30,6 +30,7 @@ _FRUGAL = {
     "REPORTER_UPDATE_INTERVAL_MS": "3600000",
     # many processes on few cores may be late to answer without being dead
     "RAY_health_check_timeout_ms": "60000",
+    "RAY_raylet_start_wait_time_s": "180",
     # actors would have to wait for whatever else the machine does
     "RAY_worker_niceness": "0",
 }
