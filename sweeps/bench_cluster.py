@@ -83,12 +83,16 @@ def bench_cluster(asked: ClusterOptions, is_quick: bool, as_json: bool, console:
                 )
                 if not console.is_terminal:
                     console.print(title, soft_wrap=True, markup=False)
-                found.append(measure_block(block, partial(_say, status, title)))
-    times = ClusterTimes(one, many)
-    if as_json:
-        print_json(times)
-    else:
-        print_tables(times)
+                times = measure_block(block, partial(_say, status, title))
+                found.append(times)
+                console.print(
+                    f"{title}: {times.driver_ms_per_trial:.2f} ms of the driver a trial, "
+                    f"{times.turnaround_ms:.2f} ms from run to run, {times.wall_s:.0f} s in all",
+                    soft_wrap=True,
+                    markup=False,
+                )
+    found_all = ClusterTimes(one, many)
+    (print_json if as_json else print_tables)(found_all)
 
 
 def _say(status: Status, title: str, words: str) -> None:

@@ -37,6 +37,8 @@ _FRUGAL = {
 _MOST_START_S = 60.0
 """How long the last nodes may take to be known to the cluster."""
 _MOST_STOP_S = 120.0
+_N_ATTEMPTS = 3
+"""At starting a node."""
 _FEWEST_NODES = 2
 """One may leave then while the other trains."""
 
@@ -172,7 +174,17 @@ def _replaced(
 
 
 def _add_node(cluster: Cluster, n_cpus: int, **options: Any) -> None:
-    cluster.add_node(num_cpus=n_cpus, object_store_memory=_STORE_BYTES, wait=False, **options)
+    """Tries again where a busy machine takes longer than Ray waits for a node: half a minute."""
+    for attempt in range(1, _N_ATTEMPTS + 1):
+        try:
+            cluster.add_node(
+                num_cpus=n_cpus, object_store_memory=_STORE_BYTES, wait=False, **options
+            )
+        except Exception:  # Ray raises nothing more special
+            if attempt == _N_ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def _end(cluster: Cluster) -> None:
