@@ -262,7 +262,7 @@ def _count(is_enough: Callable[[], bool], most_s: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.long
+@pytest.mark.cluster
 def test_nodes_come_in_the_place_of_those_that_leave_listen_on_loopback_and_end() -> None:
     with simulated_nodes(2) as nodes, on_loopback():
         assert nodes.address.startswith("127.0.0.1:")
@@ -288,7 +288,7 @@ def test_nodes_come_in_the_place_of_those_that_leave_listen_on_loopback_and_end(
     assert not _raylets(nodes.address)
 
 
-@pytest.mark.long
+@pytest.mark.cluster
 def test_a_sweep_loses_nothing_while_nodes_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,7 +304,7 @@ def test_a_sweep_loses_nothing_while_nodes_leave(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.long
+@pytest.mark.cluster
 def test_the_command_prints_a_table_and_leaves_nothing(call: Call, tmp_path: Path) -> None:
     status, out, err = call(
         "bench", "cluster", "--nodes", "2", "--trials", "20", "--seconds", "0.2", "--leaving", "1",

@@ -120,6 +120,16 @@ def _run(trial: int, network: str) -> Run:
     return Run(trial, 1, Configuration.from_values(values, 1))
 
 
+@pytest.fixture(autouse=True)
+def _no_threads_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that hang in other tests have left their threads behind in this process."""
+    before, all_threads = set(threading.enumerate()), threading.enumerate
+    monkeypatch.setattr(
+        "sweeps.worker_logging.threading.enumerate",
+        lambda: [thread for thread in all_threads() if thread not in before],
+    )
+
+
 def test_what_a_run_prints_logs_and_warns_of_is_labelled_in_the_actor_s_files(
     outputs: Callable[[Run], Output],
 ) -> None:

@@ -257,7 +257,7 @@ BAD_LINES = [
     ),
     (["run", "\x1b[31m"], "'\\x1b[31m' is neither a preset nor a file; valid: quickstart, smoke"),
     (["run", "small.yaml", "--executor", "cloud"], "Invalid value for '--executor': ..."),
-    (["resume"], "Missing argument 'DIR'; see 'rso-sweep resume --help'"),
+    (["resume"], "Missing argument 'DIR|JOB'; see 'rso-sweep resume --help'"),
     (["bench", "nothing"], "No such command 'nothing'; see 'rso-sweep bench --help'"),
     (
         ["bench", "engine", "--network", "one_cnv"],

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 NOT_HERE = 77
 
 
-@pytest.mark.long
+@pytest.mark.cluster
 @pytest.mark.timeout(1800)  # a sweep, a minute's silence of a machine, and much waiting for Ray
 def test_a_sweep_loses_nothing_when_a_machine_of_its_cluster_is_cut_off() -> None:
     # without the token of the other tests' clusters
