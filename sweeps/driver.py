@@ -219,7 +219,6 @@ class Driver:
     def _take(self, events: Sequence[RunEvent]) -> None:
         """Writes what the events say, and then acts on it."""
         advanced: dict[int, OpenTrial] = {}
-        left: dict[int, OpenTrial] = {}
         for event in self._written(events):
             running = self.progress.running[event.run]
             run, trial = running.run, self._trials.of(running.run)
@@ -247,11 +246,9 @@ class Driver:
                 self.progress.run_left(run)
                 self._attempts.ended(run.name)
                 self._trials.waiting.appendleft(run)
-                left[run.trial] = trial
         for trial in advanced.values():
             self._report(trial)
-        # in the order of their numbers, whatever came first
-        self._trials.settle(trial for _, trial in sorted((left | advanced).items()))
+        self._trials.settle()
 
     def _report(self, trial: OpenTrial) -> None:
         """Reports what the trial has come to, and stops its runs if it is pruned for it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -78,7 +78,7 @@ class Trials:
                     self._take_up(trial)
             except UnusableTrial as unusable:
                 self._refuse(unusable)
-        self.settle(self._open.values())
+        self.settle()
 
     def ask(self, refused: Callable[[int, str], object]) -> bool:
         """Takes up the next trial of the study, if it can be used; False if there is none.
@@ -125,16 +125,9 @@ class Trials:
                 return True
         return False
 
-    def settle(self, trials: Iterable[OpenTrial]) -> None:
-        """Goes on with trials some of whose runs have ended: more runs of them, or the end.
-
-        With many actors a batch of events concerns few of the trials that are open, so that only
-        these are looked at.
-
-        Args:
-            trials: open ones to which something has happened; in this order.
-        """
-        for trial in list(trials):
+    def settle(self) -> None:
+        """Goes on with the trials some of whose runs have ended: more runs of them, or the end."""
+        for trial in list(self._open.values()):
             if trial.is_pruned:
                 self._skip(trial)
             if not trial.is_over:

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,13 +25,10 @@ from rso_core.datasets import load_dataset
 from rso_core.records import CycleRecord
 from sweeps.bench_scheduler_training import bench_spec
 from sweeps.bench_scheduler_trial import N_VALUES, accuracy
-from sweeps.capacity import Capacity
 from sweeps.display import PlainDisplay
 from sweeps.driver import Driver
 from sweeps.driving import cost_of, study_store
 from sweeps.progress import SweepProgress
-from sweeps.queueing import startable
-from sweeps.resources import Needs, Resources
 from sweeps.run_folder import RunFolder
 from sweeps.runs import START, CycleEnded, Run, RunBegan, RunEnded, RunEvent
 from sweeps.search import Search
@@ -152,32 +148,16 @@ class AnsweringExecutor:
     """
 
     def __init__(self, n_slots: int, together: str) -> None:
+        self.n_slots = n_slots
         self.n_polls = 0
         self.spent_s = 0.0
-        self._capacity = Capacity([(1.0, 0.0)] * n_slots)
-        self._resources = Resources()
         self._together = together
         self._running: deque[deque[RunEvent]] = deque()
 
     @property
-    def n_slots(self) -> int:
-        """See `Executor`; so all below. These decide as `RayExecutor` does."""
-        return max(self._capacity.n_of(needs) for needs in self._resources.kinds())
-
-    @property
     def n_free(self) -> int:
-        return max(self._capacity.n_of(needs, self._busy) for needs in self._resources.kinds())
-
-    def startable(self, waiting: Sequence[Run]) -> list[Run]:
-        needs = [self._resources.needs_of(run.configuration) for run in waiting]
-        return [waiting[n] for n in startable(needs, self._capacity, self._busy, sys.maxsize)]
-
-    def expect(self, waiting: Sequence[Run], n_more: int) -> None:
-        """There is no autoscaler."""
-
-    @property
-    def _busy(self) -> Counter[Needs]:
-        return Counter({self._resources.kinds()[0]: len(self._running)})
+        """See `Executor`; so all below."""
+        return self.n_slots - len(self._running)
 
     def start(self, run: Run) -> None:
         began = time.process_time()
