@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -13,6 +14,8 @@ from rich.console import Console
 from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput
 from sweeps.executors import Executor, InlineExecutor
+from sweeps.points import typical_configurations
+from sweeps.resources import Needs
 from sweeps.spec import SweepSpec
 from sweeps.storage.checkpoints import CheckpointFolder
 from sweeps.storage.places import Place
@@ -69,6 +72,14 @@ def started_executor(
         yield running
 
 
+def kinds_of_runs(spec: SweepSpec) -> list[Needs]:
+    """What the runs of the sweep need, the most frequent first."""
+    if spec.resources.are_the_same:
+        return list(spec.resources.kinds())
+    typical = typical_configurations(spec)
+    return [kind for kind, _ in Counter(map(spec.resources.needs_of, typical)).most_common()]
+
+
 def _start_compiling(spec: SweepSpec) -> Future[None] | None:
     """Compiles RSO's kernels beside what is done meanwhile; they are kept for the actors."""
     if "rso" not in spec.space.optimizers():
@@ -97,6 +108,7 @@ def _new_executor(
     executor = RayExecutor(
         data,
         resources,
+        kinds=kinds_of_runs(spec),
         address=circumstances.cluster,
         checkpoints=checkpoints,
     )

@@ -204,7 +204,7 @@ class Driver:
     def _start_waiting(self) -> None:
         """Starts runs, whose trials are all durable, as long as there is room."""
         waiting = self._trials.waiting
-        if not waiting or self._executor.n_free == 0:
+        if not waiting:
             return
         for run in self._executor.startable(waiting):
             waiting.remove(run)

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,6 +52,8 @@ class RayExecutor:
     Args:
         data: put in the object store once; every actor of a node reads the same copy.
         resources: what each run is given, and how many run at once.
+        kinds: the needs that its runs have, so far as they are known, the most frequent first;
+            None for those that the resources name.
         address: of a cluster to join; None starts Ray on this machine, and ends it at exit.
         checkpoints: where runs are gone on from and kept; None to keep nothing.
         training: what a run's training is made with.
@@ -66,18 +68,20 @@ class RayExecutor:
         data: Dataset,
         resources: Resources,
         *,
+        kinds: Sequence[Needs] | None = None,
         address: str | None = None,
         checkpoints: CheckpointFolder | None = None,
         training: TrainingFactory = Training,
     ) -> None:
         connect(address)
         self._resources = resources
+        self._kinds = dict.fromkeys(kinds or resources.kinds())
         self._is_shared = address is not None
         try:
             self._machines = Machines()
             self._can_grow = self._is_shared and can_grow()
             if not self._can_grow:
-                _check_room(resources, self._machines.capacity)
+                _check_room(self._kinds, self._machines.capacity)
         except InvalidInput:
             ray.shutdown()
             raise
@@ -100,20 +104,22 @@ class RayExecutor:
     def n_slots(self) -> int:
         """How many runs the cluster has room for at the moment."""
         capacity = self._machines.capacity
-        return min(self._most, max(capacity.n_of(needs) for needs in self._resources.kinds()))
+        return min(self._most, max(capacity.n_of(needs) for needs in self._kinds))
 
     @property
     def n_free(self) -> int:
         """See `Executor.n_free`."""
         capacity, busy = self._machines.capacity, self._needs_of_busy()
-        n_free = max(capacity.n_of(needs, busy) for needs in self._resources.kinds())
+        n_free = max(capacity.n_of(needs, busy) for needs in self._kinds)
         return max(0, min(self._most - len(self._busy), n_free))
 
     def startable(self, waiting: Sequence[Run]) -> list[Run]:
         """See `Executor.startable`."""
-        waiting = list(waiting)
+        if self._resources.are_the_same and self.n_free == 0:
+            return []
         waiting = list(waiting)
         needs = [self._resources.needs_of(run.configuration) for run in waiting]
+        self._kinds |= dict.fromkeys(needs)
         most = self._most - len(self._busy)
         chosen = startable(needs, self._machines.capacity, self._needs_of_busy(), most)
         return [waiting[position] for position in chosen]
@@ -132,7 +138,7 @@ class RayExecutor:
                 for run in itertools.islice(waiting, n_left)
             ]
             wanted = Counter(needs)
-            wanted[self._resources.kinds()[0]] += n_left - len(needs)
+            wanted[next(iter(self._kinds))] += n_left - len(needs)
             self._demand.show(lacking(self._machines.capacity, self._needs_of_busy(), wanted))
 
     def start(self, run: Run) -> None:
@@ -298,9 +304,9 @@ class _Slot:
         return [self.polled, *self.others]
 
 
-def _check_room(resources: Resources, capacity: Capacity) -> None:
+def _check_room(kinds: Iterable[Needs], capacity: Capacity) -> None:
     """Refuses what the machines will never hold."""
-    for needs in resources.kinds():
+    for needs in kinds:
         if capacity.n_of(needs):
             continue
         for name, amount in needs.of_worker().items():

@@ -109,7 +109,7 @@ class Resources(Section):
     def needs_of(self, configuration: Configuration) -> Needs:
         """What a run of a configuration is given."""
         usual = Needs(self.cpus_per_run, self.gpus_per_run, self.workers_per_run)
-        if not self.rules and usual.workers == 1:
+        if self.are_the_same:
             return usual  # a driver asks for thousands of runs again and again
         values = configuration.values()
         values |= {f"{configuration.optimizer}.{name}": value for name, value in values.items()}
@@ -120,6 +120,11 @@ class Resources(Section):
         is_shared = getattr(optimizer_class(configuration.optimizer), "shares_batches", False)
         n_workers = min(needs.workers, configuration.batch_size) if is_shared else 1
         return replace(needs, workers=n_workers)
+
+    @property
+    def are_the_same(self) -> bool:
+        """Whether all runs are given the same."""
+        return not self.rules and self.workers_per_run == 1
 
     def kinds(self) -> tuple[Needs, ...]:
         """The needs that its runs may have, so far as they are known without a configuration."""

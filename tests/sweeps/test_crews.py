@@ -106,8 +106,12 @@ def test_an_optimizer_that_shares_no_batches_has_one_worker(
 ) -> None:
     runs = [_run(trial, optimizer="sgd") for trial in (10, 11)]
     assert executor.startable(runs) == runs  # one on each machine
-    for run in runs:
-        executor.start(run)
+    executor.start(runs[0])
+    assert executor.startable([_run(12)]) == []
+    assert executor.n_free == 1  # for another one of its kind
+    assert executor.startable(runs[1:]) == runs[1:]
+    executor.start(runs[1])
+    assert executor.n_free == 0
     events = until(executor, lambda seen: sum(isinstance(e, RunEnded) for e in seen) == 2)
     assert {event.state for event in events if isinstance(event, RunEnded)} == {"finished"}
 
@@ -129,7 +133,7 @@ def test_a_worker_that_dies_interrupts_the_run_which_goes_on_from_its_checkpoint
     follower.kill()
     *_, last = until(executor, _is_over)
     assert isinstance(last, RunInterrupted)
-    assert executor.n_free == 1
+    assert executor.startable([run, _run(21)]) == [run]
     executor.start(run)
     events = until(executor, _is_over)
     began = next(event for event in events if isinstance(event, RunBegan))

@@ -17,7 +17,7 @@ from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset
 from rso_core.errors import InvalidInput
 from sweeps.ray_executor import RayExecutor
-from sweeps.resources import Resources
+from sweeps.resources import Needs, Resources
 from sweeps.runs import (
     LAST_EVENTS,
     Run,
@@ -144,6 +144,14 @@ def _wait_for(done: Callable[[], bool], limit_s: float = 60.0) -> None:
 def test_more_cpus_than_the_cluster_has_are_refused(tiny_data: Dataset, cluster: str) -> None:
     with pytest.raises(InvalidInput, match=r"'resources.cpus_per_run' must be at most 2, .* 1000"):
         RayExecutor(tiny_data, Resources(cpus_per_run=1000), address=cluster)
+
+
+def test_the_needs_that_occur_decide_what_is_refused(tiny_data: Dataset, cluster: str) -> None:
+    resources = Resources(cpus_per_run=1000)
+    with closing(RayExecutor(tiny_data, resources, kinds=[Needs()], address=cluster)) as executor:
+        assert executor.n_slots >= 1
+    with pytest.raises(InvalidInput, match=r"'resources.cpus_per_run' must be at most 2, .* 1000"):
+        RayExecutor(tiny_data, Resources(), kinds=[Needs(), Needs(1000)], address=cluster)
 
 
 def test_a_gpu_that_is_not_there_is_refused(tiny_data: Dataset, cluster: str) -> None:

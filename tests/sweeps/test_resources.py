@@ -6,6 +6,7 @@ import pytest
 
 from rso_core.configuration import Configuration, Scalar
 from rso_core.errors import InvalidInput
+from sweeps.circumstances import kinds_of_runs
 from sweeps.resources import Needs
 from sweeps.spec import SweepSpec
 from sweeps.sweep_file import parse_sweep
@@ -57,6 +58,16 @@ def test_a_sweep_with_rules_is_written_out_and_read_again(sweep: SweepSpec) -> N
     again = SweepSpec.model_validate(sweep.model_dump())
     assert again.resources == sweep.resources
     assert len(sweep.resources.kinds()) == 4
+
+
+def test_the_kinds_of_a_sweep_are_those_that_its_configurations_have(sweep: SweepSpec) -> None:
+    found = kinds_of_runs(sweep)
+    assert found[0] == Needs(1, 0.5, 1)
+    assert set(found) == {
+        *(Needs(cpus, gpus, 1) for cpus in (1, 2) for gpus in (0, 0.5, 1)),
+        *(Needs(1, 0, 2), Needs(1, 0, 4), Needs(2, 0, 4)),
+    }
+    assert len(found) == 9
 
 
 @pytest.mark.parametrize(
