@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -24,7 +23,6 @@ from sweeps.bench_cluster_outcome import check_one_result_each
 from sweeps.bench_cluster_table import ClusterTimes, print_json, print_tables
 from sweeps.bench_scheduler_sweep import Load, drive_load
 from sweeps.bench_scheduler_training import sleeping
-from sweeps.cli import main
 from sweeps.executors import InlineExecutor
 from sweeps.ray_connection import connect, on_loopback
 from sweeps.runs import RunBegan, RunEnded, now
@@ -51,25 +49,6 @@ _TIMES = ClusterTimes(
     one=[_ONE, replace(_ONE, driver_ms_per_trial=5.0), replace(_ONE, driver_ms_per_trial=9.0)],
     many=[_MANY, replace(_MANY, driver_ms_per_trial=6.0), replace(_MANY, driver_ms_per_trial=9.0)],
 )
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Call:
-    """Calls the command line in an empty folder: status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", list(sys.path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rso-sweep", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        captured = capsys.readouterr()
-        assert isinstance(exit_.value.code, int)
-        return exit_.value.code, captured.out, captured.err
-
-    return run
 
 
 def _end(run: str) -> RunEnded:

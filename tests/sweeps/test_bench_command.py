@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from rso_core.datasets import load_dataset
 from sweeps import bench_command, bench_workers
 from sweeps.bench_command import EngineRow, print_rows
 from sweeps.bench_workers import WorkersRow, print_workers
-from sweeps.cli import main
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -41,25 +39,12 @@ _ROW = EngineRow(
 
 
 @pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Call:
+def call(call: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Calls the command line in an empty folder, on a few images: status, stdout, stderr."""
     small = bench_command.BENCH_DATA.model_copy(update={"train_size": 200, "test_size": 10})
     monkeypatch.setattr(bench_command, "load_dataset", lambda _: load_dataset(small))
     monkeypatch.setattr(bench_command, "matrix_product_peak", lambda n_threads: 1e11 * n_threads)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", list(sys.path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rso-sweep", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        captured = capsys.readouterr()
-        assert isinstance(exit_.value.code, int)
-        return exit_.value.code, captured.out, captured.err
-
-    return run
+    return call
 
 
 def test_json_is_a_list_of_rows_and_all_that_is_printed(call: Call) -> None:

@@ -22,7 +22,6 @@ from sweeps.bench_scheduler_sweep import Load, SweepTimes, drive_load, durable_a
 from sweeps.bench_scheduler_table import SchedulerTimes, growth, print_json, print_tables
 from sweeps.bench_scheduler_training import UNTIL_STOPPED, bench_spec, sleeping
 from sweeps.bench_scheduler_trial import N_VALUES, accuracy
-from sweeps.cli import main
 from sweeps.executors import InlineExecutor
 from sweeps.points import typical_configurations
 from sweeps.runs import CycleEnded, Run, RunBegan, RunEnded
@@ -74,24 +73,6 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_folder: Path
-) -> Call:
-    """Calls the command line in an empty folder: status, stdout, stderr."""
-    monkeypatch.setattr("sys.path", list(sys.path))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rso-sweep", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        captured = capsys.readouterr()
-        assert isinstance(exit_.value.code, int)
-        return exit_.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

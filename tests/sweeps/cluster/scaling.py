@@ -12,6 +12,7 @@ has other work, too. What the executor here takes to make up its events is left 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
@@ -158,6 +159,12 @@ class AnsweringExecutor:
     def n_free(self) -> int:
         """See `Executor`; so all below."""
         return self.n_slots - len(self._running)
+
+    def startable(self, waiting: Sequence[Run]) -> list[Run]:
+        return list(itertools.islice(waiting, self.n_free))
+
+    def expect(self, waiting: Sequence[Run], n_more: int) -> None:
+        pass
 
     def start(self, run: Run) -> None:
         began = time.process_time()
