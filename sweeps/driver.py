@@ -222,6 +222,7 @@ class Driver:
         for event in self._written(events):
             running = self.progress.running[event.run]
             run, trial = running.run, self._trials.of(running.run)
+            self._trials.moved(trial)
             if isinstance(event, RunBegan):
                 running.resumed_from = event.resumed_from
                 running.share_before = event.resumed_from[0] / run.configuration.cycles

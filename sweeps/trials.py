@@ -57,6 +57,7 @@ class Trials:
         self._checkpoints = checkpoints
         self._progress = progress
         self._open: dict[int, OpenTrial] = {}
+        self._to_settle: set[int] = set()
         self.records: Records = folder.records(spec.objective, spec.budget.cycles)
         self.stop_rule = StopRule(spec.stop, spec.objective[0], self.records.n_images_passed)
         self.waiting: deque[Run] = deque()
@@ -125,9 +126,22 @@ class Trials:
                 return True
         return False
 
+    def moved(self, trial: OpenTrial) -> None:
+        """Something has become of a run of the trial, so that it is to be settled."""
+        self._to_settle.add(trial.trial.number)
+
     def settle(self) -> None:
-        """Goes on with the trials some of whose runs have ended: more runs of them, or the end."""
-        for trial in list(self._open.values()):
+        """Goes on with the trials some of whose runs have ended: more runs of them, or the end.
+
+        Only those that were taken up or have moved since the last time are looked at: with many
+        actors a batch of events concerns few of the trials that are open.
+        """
+        if not self._to_settle:
+            return
+        # in the order in which they were taken up, whatever came first
+        trials = [trial for number, trial in self._open.items() if number in self._to_settle]
+        self._to_settle.clear()
+        for trial in trials:
             if trial.is_pruned:
                 self._skip(trial)
             if not trial.is_over:
@@ -146,6 +160,7 @@ class Trials:
         n_startup = pruner.n_startup_seeds if isinstance(pruner, WilcoxonPruning) else None
         opened = OpenTrial.of(trial, runs, n_startup)
         self._open[number] = opened
+        self._to_settle.add(number)
         for seed, recorded in runs.items():
             if recorded.state is not None:
                 cost = self._work.count(trial.configuration).cost
@@ -230,6 +245,7 @@ class Trials:
             value = values[0]
         self.stop_rule.trial_ended(value)
         del self._open[number]
+        self._to_settle.discard(number)
         self.records.forget(number, [run_name(number, seed) for seed in trial.runs])
 
     def _refuse(self, unusable: UnusableTrial) -> None:
