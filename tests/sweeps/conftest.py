@@ -294,6 +294,23 @@ def call(
 
 
 @pytest.fixture
+def assert_refused(
+    call: Callable[..., tuple[int, str, str]],
+) -> Callable[[Sequence[str], Sequence[str]], None]:
+    """Calls the command line, which must have a line for each of these faults, and nothing else."""
+
+    def run(arguments: Sequence[str], messages: Sequence[str]) -> None:
+        status, out, err = call(*arguments)
+        assert (status, out) == (2, "")
+        lines = err.splitlines()
+        assert len(lines) == len(messages)
+        for line, message in zip(lines, messages, strict=True):
+            assert line.startswith(f"rso-sweep: {message}")
+
+    return run
+
+
+@pytest.fixture
 def watched() -> Watched:
     """A display to look at afterwards."""
     return Watched()

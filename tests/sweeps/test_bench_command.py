@@ -176,15 +176,9 @@ BAD_COMMANDS = [
     ("arguments", "messages"), BAD_COMMANDS, ids=[" ".join(bad[0]) for bad in BAD_COMMANDS]
 )
 def test_bad_input_gets_a_line_for_each_fault_and_status_2(
-    call: Call, arguments: list[str], messages: list[str]
+    assert_refused: Callable[..., None], arguments: list[str], messages: list[str]
 ) -> None:
-    status, out, err = call("bench", "engine", *arguments)
-    assert status == 2
-    assert out == ""
-    lines = err.splitlines()
-    assert len(lines) == len(messages)
-    for line, message in zip(lines, messages, strict=True):
-        assert line.startswith(f"rso-sweep: {message}")
+    assert_refused(["bench", "engine", *arguments], messages)
 
 
 def test_bench_without_saying_what_gets_one_line_and_status_2(call: Call) -> None:

@@ -320,15 +320,9 @@ BAD_COMMANDS = [
     ("arguments", "messages"), BAD_COMMANDS, ids=[" ".join(bad[0]) for bad in BAD_COMMANDS]
 )
 def test_bad_input_gets_a_line_for_each_fault_and_status_2(
-    call: Call, arguments: list[str], messages: list[str]
+    assert_refused: Callable[..., None], arguments: list[str], messages: list[str]
 ) -> None:
-    status, out, err = call("bench", "scheduler", *arguments)
-    assert status == 2
-    assert out == ""
-    lines = err.splitlines()
-    assert len(lines) == len(messages)
-    for line, message in zip(lines, messages, strict=True):
-        assert line.startswith(f"rso-sweep: {message}")
+    assert_refused(["bench", "scheduler", *arguments], messages)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
