@@ -56,6 +56,7 @@ space:
   architecture: [mlp(), mlp(8)]
   batch_size: [10, 20, 30]
   optimizer: rso
+  weight_decay: 1.0e-3
 seeds: 3
 resources:
   rules:
@@ -119,7 +120,6 @@ def address(tmp_path: Path) -> Iterator[str]:
     short = tempfile.mkdtemp(prefix="ray-")  # the names of sockets may not be long
     environment = os.environ | {
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-        "RAY_AUTH_MODE": "disabled",
         "RAY_FAKE_CLUSTER": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_enable_autoscaler_v2": "0",  # Ray's package lacks a file for the second one's fakes
@@ -141,10 +141,7 @@ def address(tmp_path: Path) -> Iterator[str]:
             assert head.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
-        with pytest.MonkeyPatch.context() as patch:
-            # where there is a token, Ray would ask for it on this side alone
-            patch.setenv("RAY_AUTH_MODE", "disabled")
-            yield f"{host}:{port}"
+        yield f"{host}:{port}"
     finally:
         started = []
         if head.poll() is None:
