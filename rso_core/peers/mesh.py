@@ -56,7 +56,8 @@ class Mesh:
         assert values.dtype == np.float64
         assert values.flags.c_contiguous
         flat = values.reshape(-1)
-        with self._exchange():
+        # sums beyond the range of floats are infinite, as in compiled code, without a warning
+        with self._exchange(), np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, len(flat), MOST_VALUES):
                 self._sum_message_(flat[first : first + MOST_VALUES])
 

@@ -59,6 +59,17 @@ def test_sums_have_the_bits_of_an_addition_in_the_order_of_the_ranks(
         assert np.array_equal(np.frombuffer(total), expected, equal_nan=True)
 
 
+def test_sums_beyond_the_range_of_floats_are_infinite(in_group: InGroup) -> None:
+    def work(peers: Peers) -> list[float]:
+        values = np.array([1.7e308, np.inf if peers.rank else -np.inf])
+        peers.sum_(values)
+        return values.tolist()
+
+    for infinite, undefined in in_group(2, work):
+        assert infinite == np.inf
+        assert np.isnan(undefined)
+
+
 @pytest.mark.parametrize("n", [MOST_VALUES - 1, MOST_VALUES, MOST_VALUES + 1, 100_000])
 def test_many_values_are_added_up_as_well(in_group: InGroup, n: int) -> None:
     def work(peers: Peers) -> bool:
