@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -446,14 +445,7 @@ def _in_processes(size: int, data: Dataset, cycles: int) -> list[Any]:
     return outcomes
 
 
-@pytest.fixture
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new process finds this module by its name."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-
-
 @pytest.mark.long
-@pytest.mark.usefixtures("importable")
 def test_processes_train_a_run_as_threads_do(in_group: InGroup, small_data: Dataset) -> None:
     (weights, _), (others, _) = _in_processes(2, small_data, cycles=2)
     expected, _ = in_group(
@@ -465,7 +457,6 @@ def test_processes_train_a_run_as_threads_do(in_group: InGroup, small_data: Data
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("importable")
 def test_if_a_process_is_killed_the_others_lose_it_within_seconds(small_data: Dataset) -> None:
     started = time.monotonic()
     first, killed, third = _in_processes(3, small_data, cycles=10_000)

@@ -175,6 +175,8 @@ def test_a_process_that_dies_is_lost_within_seconds() -> None:
     addresses_end, addresses = context.Pipe(duplex=False)
     process = context.Process(target=_add_and_die, args=(address_end, addresses_end))
     process.start()
+    address_end.close()  # so that one that cannot begin is no one to wait for
+    addresses_end.close()
     own = Listener()
     both = [own.address, address.recv()]
     addresses.send(both)
@@ -187,8 +189,8 @@ def test_a_process_that_dies_is_lost_within_seconds() -> None:
         peers.sum_(values)
     assert time.monotonic() - started < 5
     process.join()
-    for each in (address, address_end, addresses, addresses_end):
-        each.close()
+    address.close()
+    addresses.close()
 
 
 def test_alone_nothing_is_added_and_nobody_told() -> None:
