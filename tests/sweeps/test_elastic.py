@@ -32,7 +32,7 @@ from sweeps.resources import Needs
 from sweeps.spec import SweepSpec
 from sweeps.sweep_file import parse_sweep
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 _TRAINING = """

@@ -25,7 +25,7 @@ from sweeps.jobs.server import JobServer
 from sweeps.jobs.where import Where
 
 # on a busy machine each command takes half a minute: a Ray actor and a Python process are started
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 Call = Callable[..., tuple[int, str, str]]
 
