@@ -28,7 +28,8 @@ started = sys.argv[1]
 if started == "ours":
     connect(None)
 else:
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", num_cpus=1)
+    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+             num_cpus=1)
 print("ready", flush=True)
 sys.stdin.read()
 ray.shutdown()
