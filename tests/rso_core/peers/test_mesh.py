@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -113,11 +114,18 @@ _NEXT: dict[str, Callable[[Peers], object]] = {
 def test_if_one_leaves_the_others_lose_it(
     in_group: InGroup, call: Callable[[Peers], object], leaver: int
 ) -> None:
+    has_left = threading.Event()
+
     def work(peers: Peers) -> None:
         peers.sum_(np.ones(1))
-        if peers.rank != leaver:
-            for _ in range(3):  # the leader may share before it sees that a follower has left
-                call(peers)
+        if peers.rank == leaver:
+            peers.close()
+            has_left.set()
+            return
+        # a leader that shares hears of nobody, and only what it sends is refused, not at once
+        has_left.wait()
+        for _ in range(3):
+            call(peers)
 
     started = time.monotonic()
     outcomes = in_group(3, work)

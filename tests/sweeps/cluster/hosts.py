@@ -161,8 +161,14 @@ class Hosts:
             )
 
     def _await_ssh(self, name: str) -> None:
+        def answers() -> bool:
+            # the user's own has its first process a moment after its command was started
+            return bool(_children(self._processes[self._desk].pid)) and (
+                self.on(name, "true").returncode == 0
+            )
+
         deadline = time.monotonic() + 60
-        while self.on(name, "true").returncode != 0:
+        while not answers():
             if time.monotonic() > deadline:
                 log = (self._scratch / f"{name}.log").read_text()
                 raise RuntimeError(f"host {name} does not answer:\n{log}")
@@ -195,7 +201,7 @@ class Hosts:
 
     def entering(self, command_line: str) -> list[str]:
         """The command line that runs a shell command where the user sits."""
-        first = _child(self._processes[self._desk].pid)
+        (first,) = _children(self._processes[self._desk].pid)
         command = ["nsenter", f"--target={first}", "--net", *_NAMESPACES]
         command += ["env", "-i", "HOME=/root", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
         return [*command, "bash", "-lc", f"cd; {command_line}"]
@@ -240,8 +246,8 @@ class Hosts:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _child(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _namespaces() -> list[str]:
