@@ -99,6 +99,7 @@ class RayExecutor:
         self._idle: list[tuple[Needs, Crew]] = []
         self._busy: dict[str, _Slot] = {}
         self._suspended: list[RunEvent] = []
+        self._needs_of_waiting: dict[str, Needs] = {}
 
     @property
     def n_slots(self) -> int:
@@ -118,7 +119,7 @@ class RayExecutor:
         if self._resources.are_the_same and self.n_free == 0:
             return []
         waiting = list(waiting)
-        needs = [self._resources.needs_of(run.configuration) for run in waiting]
+        needs = [self._needs_of(run) for run in waiting]
         self._kinds |= dict.fromkeys(needs)
         most = self._most - len(self._busy)
         chosen = startable(needs, self._machines.capacity, self._needs_of_busy(), most)
@@ -133,17 +134,15 @@ class RayExecutor:
         while len(self._idle) > n_left:  # so that their machines can be taken down
             self._idle.pop()[1].end()
         if self._can_grow:
-            needs = [
-                self._resources.needs_of(run.configuration)
-                for run in itertools.islice(waiting, n_left)
-            ]
+            needs = [self._needs_of(run) for run in itertools.islice(waiting, n_left)]
             wanted = Counter(needs)
             wanted[next(iter(self._kinds))] += n_left - len(needs)
             self._demand.show(lacking(self._machines.capacity, self._needs_of_busy(), wanted))
 
     def start(self, run: Run) -> None:
         """See `Executor.start`."""
-        needs = self._resources.needs_of(run.configuration)
+        needs = self._needs_of(run)
+        self._needs_of_waiting.pop(run.name, None)
         crew = self._taken_idle(needs)
         is_warm = crew is not None
         if crew is None:
@@ -245,6 +244,12 @@ class RayExecutor:
         """Runs at once."""
         most = self._resources.concurrency
         return sys.maxsize if most is None else most
+
+    def _needs_of(self, run: Run) -> Needs:
+        """Of those that wait it is asked again and again, and rules take their time."""
+        if run.name not in self._needs_of_waiting:
+            self._needs_of_waiting[run.name] = self._resources.needs_of(run.configuration)
+        return self._needs_of_waiting[run.name]
 
     def _needs_of_busy(self) -> Counter[Needs]:
         return Counter(slot.needs for slot in self._busy.values())
