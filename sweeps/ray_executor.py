@@ -120,7 +120,6 @@ class RayExecutor:
             return []
         waiting = list(waiting)
         needs = [self._needs_of(run) for run in waiting]
-        self._kinds |= dict.fromkeys(needs)
         most = self._most - len(self._busy)
         chosen = startable(needs, self._machines.capacity, self._needs_of_busy(), most)
         return [waiting[position] for position in chosen]
@@ -248,7 +247,9 @@ class RayExecutor:
     def _needs_of(self, run: Run) -> Needs:
         """Of those that wait it is asked again and again, and rules take their time."""
         if run.name not in self._needs_of_waiting:
-            self._needs_of_waiting[run.name] = self._resources.needs_of(run.configuration)
+            needs = self._resources.needs_of(run.configuration)
+            self._needs_of_waiting[run.name] = needs
+            self._kinds.setdefault(needs)
         return self._needs_of_waiting[run.name]
 
     def _needs_of_busy(self) -> Counter[Needs]:

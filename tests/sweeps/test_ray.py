@@ -154,6 +154,17 @@ def test_the_needs_that_occur_decide_what_is_refused(tiny_data: Dataset, cluster
         RayExecutor(tiny_data, Resources(), kinds=[Needs(), Needs(1000)], address=cluster)
 
 
+def test_a_run_with_needs_of_its_own_has_room_where_the_known_kinds_have_none(
+    tiny_data: Dataset, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.ray_executor.can_grow", lambda: True)  # so nothing is refused
+    kinds = [Needs(1000)]
+    with closing(RayExecutor(tiny_data, Resources(), kinds=kinds, address=cluster)) as executor:
+        assert executor.n_free == 0
+        executor.expect([_run(0)], 0)
+        assert executor.startable([_run(0)]) == [_run(0)]
+
+
 def test_a_gpu_that_is_not_there_is_refused(tiny_data: Dataset, cluster: str) -> None:
     with pytest.raises(InvalidInput, match=r"'resources.gpus_per_run' must be at most"):
         RayExecutor(tiny_data, Resources(gpus_per_run=64), address=cluster)
