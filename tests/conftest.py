@@ -1,6 +1,8 @@
-"""The order of the tests, so that no process waits for the other one."""
+"""What holds for all tests: their order, and that Ctrl-C can be sent to what they start."""
 
 from __future__ import annotations
+
+import signal
 
 import pytest
 
@@ -24,7 +26,13 @@ _FIRST = (
 )
 
 
+def pytest_configure() -> None:
+    """A script starts what is to run beside it deaf to Ctrl-C, and all its children with it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of those files before the others; within a file they stay in order."""
+    """So that no process waits for the other one: those files first, each in its own order."""
     rank = {name: index for index, name in enumerate(_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
