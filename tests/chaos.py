@@ -41,6 +41,11 @@ from ray.cluster_utils import Cluster
 KILLS_A_MINUTE = {"driver": 2.0, "actor": 5.0, "node": 0.7}
 TRIALS_A_MINUTE = 7
 """So many of six cycles keep two cores busy for about a minute, the kills included."""
+LAST_PLANNED = 0.7
+"""Of the work, after which nothing further is planned."""
+LAST_CALL = 0.8
+"""Of the work, after which what is planned waits no longer: how long the rest of a sweep takes
+depends on the machine, and everything has to happen in it."""
 VARYING = ("started_at", "ended_at", "host", "training_s", "evaluation_s", "n_attempts")
 
 SWEEP = """
@@ -85,8 +90,8 @@ def main() -> int:
         print(f"  {undisturbed_s:.0f} s; now disturbed", flush=True)
         disturbed = folder / "disturbed"
         generator = random.Random(asked.seed)
-        n_rows = len(_rows(undisturbed, "cycles.jsonl"))
-        chaos = _Chaos(folder, disturbed, _plan(asked.minutes, n_rows, generator), generator)
+        plan = _plan(asked.minutes, generator)
+        chaos = _Chaos(folder, disturbed, plan, _Work(undisturbed), generator)
         try:
             status = chaos.run()
         finally:
@@ -108,21 +113,39 @@ class _Kill:
     """Something that is to be killed."""
 
     kind: str
-    n_rows: int
-    """Once the records have so many cycles."""
+    share: float
+    """Once the records have so much of the sweep's work, 0 to 1."""
     delay_s: float
     """And then so much later, which may be while a driver or an actor starts."""
 
 
-def _plan(minutes: float, n_rows: int, generator: random.Random) -> list[_Kill]:
+def _plan(minutes: float, generator: random.Random) -> list[_Kill]:
     kinds = [
         kind for kind, rate in KILLS_A_MINUTE.items() for _ in range(math.ceil(rate * minutes))
     ]
     kills = [
-        _Kill(kind, int(generator.uniform(0, 0.9) * n_rows), generator.uniform(0, 6))
-        for kind in kinds
+        _Kill(kind, generator.uniform(0, LAST_PLANNED), generator.uniform(0, 6)) for kind in kinds
     ]
-    return sorted(kills, key=lambda kill: kill.n_rows)
+    return sorted(kills, key=lambda kill: kill.share)
+
+
+class _Work:
+    """How far a sweep is, by what its cycles took in the undisturbed one.
+
+    Their number says little: an epoch of SGD takes a hundredth of a cycle of RSO.
+    """
+
+    def __init__(self, undisturbed: Path) -> None:
+        rows = _rows(undisturbed, "cycles.jsonl")
+        self._training_s: dict[tuple[Any, ...], float] = {
+            (row["run"], row["cycle"]): row["training_s"] for row in rows
+        }
+
+    def share(self, out: Path) -> float:
+        """Of the work, what `out` has records of, 0 to 1."""
+        done = {(row["run"], row["cycle"]) for row in _rows(out, "cycles.jsonl")}
+        training_s = sum(self._training_s.get(cycle, 0.0) for cycle in done)
+        return training_s / sum(self._training_s.values())
 
 
 def _driver(folder: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
@@ -146,11 +169,17 @@ class _Chaos:
     """Three nodes of one CPU each, a driver, and what is done to them."""
 
     def __init__(
-        self, folder: Path, out: Path, plan: list[_Kill], generator: random.Random
+        self,
+        folder: Path,
+        out: Path,
+        plan: list[_Kill],
+        work: _Work,
+        generator: random.Random,
     ) -> None:
         self._folder = folder
         self._out = out
         self._plan = plan
+        self._work = work
         self._random = generator
         self._kills: Counter[str] = Counter()
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -167,12 +196,13 @@ class _Chaos:
         while (status := self._process.poll()) is None:
             time.sleep(0.1)
             now = time.monotonic()
-            n_rows = len(_rows(self._out, "cycles.jsonl"))
-            while self._plan and self._plan[0].n_rows <= n_rows:
+            share = self._work.share(self._out)
+            while self._plan and self._plan[0].share <= share:
                 kill = self._plan.pop(0)
                 due.append((now + kill.delay_s, kill.kind))
             for moment, kind in list(due):
-                if moment <= now and getattr(self, f"_kill_{kind}")():
+                its_time = moment <= now or share >= LAST_CALL
+                if its_time and getattr(self, f"_kill_{kind}")():
                     due.remove((moment, kind))
                     self._kills[kind] += 1
         self._plan += [_Kill(kind, 0, 0) for _, kind in due]
