@@ -16,6 +16,8 @@ from rso_core.validation import sentences
 
 Scalar = bool | int | float | str | None
 
+CYCLES = "cycles"
+"""Named like an option of every optimiser: how long a configuration trains."""
 _MAIN_FIELDS = ("architecture", "batch_size", "optimizer")
 
 
@@ -41,10 +43,10 @@ class Configuration:
         """Checks flat values and builds the configuration.
 
         Args:
-            values: `architecture`, `batch_size`, `optimizer`, and options of that optimiser by
-                their bare name or as `rso.weight_decay`; a prefixed one wins over a bare one, and
-                one with another optimiser's prefix is left out.
-            cycles: at least 1.
+            values: `architecture`, `batch_size`, `optimizer`, and `cycles` or options of that
+                optimiser by their bare name or as `rso.weight_decay`; a prefixed one wins over a
+                bare one, and one with another optimiser's prefix is left out.
+            cycles: of a configuration whose values have none, at least 1.
 
         Raises:
             InvalidInput: a line for every fault.
@@ -60,6 +62,7 @@ class Configuration:
             _check_positive("batch_size", values["batch_size"])
         with _collected(problems):
             options = _options(optimizer, values)
+        cycles = configured_cycles(values, cycles)
         with _collected(problems):
             _check_positive("cycles", cycles)
         if problems:
@@ -80,6 +83,17 @@ class Configuration:
             "optimizer": self.optimizer,
             **self.options.model_dump(mode="json"),
         }
+
+
+def configured_cycles(values: Mapping[str, Scalar], cycles: int) -> int:
+    """The cycles that flat values of a configuration ask for.
+
+    Args:
+        values: as `Configuration.from_values` takes them; they are not checked.
+        cycles: of values that have none.
+    """
+    own = f"{values.get('optimizer')}.{CYCLES}"
+    return cast("int", values.get(own, values.get(CYCLES, cycles)))
 
 
 @contextmanager
@@ -106,7 +120,7 @@ def _options(optimizer: str, values: Mapping[str, Scalar]) -> BaseModel:
             )
     bare = {k: v for k, v in values.items() if k not in _MAIN_FIELDS and not _prefix(k)}
     own = {k[len(_prefix(k)) :]: v for k, v in values.items() if _prefix(k) == f"{optimizer}."}
-    given = bare | own
+    given = {name: value for name, value in (bare | own).items() if name != CYCLES}
     unknown = [name for name in given if name not in options_class.model_fields]
     if unknown:
         raise InvalidInput(

@@ -29,6 +29,7 @@ def build_engine(
     n_threads: int,
     memory_bytes: int,
     peers: Peers = ALONE,
+    has_double_softmax: bool = False,
 ) -> Engine:
     """The engine of that name for a network and its data; see `Engine`.
 
@@ -41,22 +42,29 @@ def build_engine(
         n_threads: for an engine on the CPU.
         memory_bytes: for what an incremental engine keeps of the batches.
         peers: the workers that share the batches.
+        has_double_softmax: see `Engine`.
 
     Raises:
         InvalidInput: `incremental` for a network that it does not know, or several workers for
             what they cannot share.
     """
     if name == "reference":
-        return ReferenceEngine(model, inputs, targets, peers=peers)
+        return ReferenceEngine(
+            model, inputs, targets, peers=peers, has_double_softmax=has_double_softmax
+        )
     try:
-        return _incremental(model, inputs, targets, n_threads, memory_bytes, peers)
+        return _incremental(
+            model, inputs, targets, n_threads, memory_bytes, peers, has_double_softmax
+        )
     except UnsupportedNetwork as error:
         if name == "incremental":
             raise InvalidInput(
                 f"'engine' must be auto or reference for this network, got incremental; {error}"
             ) from error
         _announce(str(error))
-        return ReferenceEngine(model, inputs, targets, peers=peers)
+        return ReferenceEngine(
+            model, inputs, targets, peers=peers, has_double_softmax=has_double_softmax
+        )
 
 
 def announce_fallback(model: nn.Module, input_shape: tuple[int, ...]) -> None:
@@ -74,6 +82,7 @@ def _incremental(
     n_threads: int,
     memory_bytes: int,
     peers: Peers,
+    has_double_softmax: bool,
 ) -> Engine:
     if peers.size > 1 and inputs.device.type != "cpu":
         raise InvalidInput(
@@ -84,11 +93,23 @@ def _incremental(
     if inputs.device.type != "cpu":
         from rso_core.incremental.device_engine import DeviceEngine
 
-        return DeviceEngine(model, inputs, targets, memory_bytes=memory_bytes)
+        return DeviceEngine(
+            model,
+            inputs,
+            targets,
+            memory_bytes=memory_bytes,
+            has_double_softmax=has_double_softmax,
+        )
     from rso_core.incremental.engine import IncrementalEngine
 
     return IncrementalEngine(
-        model, inputs, targets, n_threads=n_threads, memory_bytes=memory_bytes, peers=peers
+        model,
+        inputs,
+        targets,
+        n_threads=n_threads,
+        memory_bytes=memory_bytes,
+        peers=peers,
+        has_double_softmax=has_double_softmax,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from rso_core.batches import Batches
 from rso_core.evaluation import batch_statistics, evaluate, summed_cross_entropy
@@ -40,6 +41,9 @@ class Engine(Protocol):
     the same arguments too. They speak to one another a visit at a time, since how many visits they
     are handed at once is each worker's own affair, and make no more visits after one whose loss is
     not finite, so that all of them end there: what is left has losses that are not numbers.
+
+    One with `has_double_softmax` scores the probabilities in place of the logits: to the cross
+    entropy, which has a softmax of its own, they are logits from 0 to 1. Evaluations are as ever.
     """
 
     def visit_(
@@ -87,6 +91,7 @@ class ReferenceEngine:
         inputs: [n, *input_shape] float32, on the model's device.
         targets: [n] int64.
         peers: the workers that share the batches.
+        has_double_softmax: see `Engine`.
 
     Raises:
         InvalidInput: a network whose batches cannot be shared.
@@ -99,12 +104,14 @@ class ReferenceEngine:
         targets: torch.Tensor,
         *,
         peers: Peers = ALONE,
+        has_double_softmax: bool = False,
     ) -> None:
         check_shareable(model, inputs, peers)
         self._model = model
         self._inputs = inputs
         self._targets = targets
         self._peers = peers
+        self._has_double_softmax = has_double_softmax
         self._parameters = dict(model.named_parameters())
         self._changes_its_input = _changes_its_input(model, inputs[:2].clone())
 
@@ -160,6 +167,8 @@ class ReferenceEngine:
     def _summed_loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
         # the three candidates see the same batch, so it has to outlive a network's first layer
         logits = self._model(inputs.clone() if self._changes_its_input else inputs)
+        if self._has_double_softmax:
+            logits = functional.softmax(logits.double(), dim=1)
         return summed_cross_entropy(logits, targets).item()
 
 

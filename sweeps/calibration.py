@@ -178,6 +178,7 @@ class _Bench:
             self._targets,
             n_threads=self._n_threads,
             memory_bytes=int(options.engine_memory_gib * 2**30),
+            has_double_softmax=options.double_softmax,
         )
         evaluation_s = self._evaluation_s(engine, budget_s / 8)
         deadline = self._clock() + budget_s * 7 / 8

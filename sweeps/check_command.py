@@ -15,11 +15,12 @@ from rso_core.configuration import Configuration
 from rso_core.datasets import Dataset, load_dataset
 from rso_core.errors import InvalidInput
 from sweeps.calibration import calibrate
+from sweeps.combinations import Point
 from sweeps.cost import CostModel, makespan
 from sweeps.display import label
 from sweeps.durations import duration
 from sweeps.earlier_times import earlier_times
-from sweeps.points import KnownPoints, Point, typical_configurations
+from sweeps.points import KnownPoints, typical_configurations
 from sweeps.pruners import NoPruning
 from sweeps.reading import check_against_data, read_sweep
 from sweeps.spec import SweepSpec
@@ -70,7 +71,7 @@ def check_lines(
         f"{len(data.validation_targets):,} validation and {len(data.test_targets):,} test images",
         f"trials  {n_trials:,}, sampler {spec.sampler.name}",
         f"runs    {n_trials * n_seeds:,}: {n_seeds} "
-        f"{'seed' if n_seeds == 1 else 'seeds'} a trial, {spec.budget.cycles} cycles a run",
+        f"{'seed' if n_seeds == 1 else 'seeds'} a trial, {spec.cycles_in_words()} a run",
         f"visits  {amount.visits}",
         f"work    {flop_words(amount.n_flop)} to train, evaluations aside",
         f"time    {bound} {duration(amount.seconds(n_workers))} on {workers}, {known.how}",
@@ -173,7 +174,7 @@ class _Amount:
 
     @classmethod
     def of(cls, spec: SweepSpec, work: WorkCounter, model: CostModel) -> _Amount:
-        """Counts them: all of a listing sampler's, else as many like random ones."""
+        """Counts them: all that are planned, else as many like random ones."""
         n_seeds = len(spec.seeds)
         n_visits, n_flop, runs_s = 0.0, 0.0, []
         longest_s, longest = 0.0, None
@@ -185,7 +186,7 @@ class _Amount:
             if seconds > longest_s:
                 longest_s, longest = seconds, configuration
         visits = f"{n_visits:,.0f} weight visits, each with three candidates"
-        if not spec.sampler.is_listing:
+        if spec.n_planned() is None:
             visits = f"about {n_visits:,.0f} weight visits, to go by random configurations"
         return cls(visits, n_flop, runs_s, longest_s, "none" if longest is None else label(longest))
 
@@ -197,7 +198,7 @@ class _Amount:
 def _in_order(spec: SweepSpec, work: WorkCounter) -> Iterator[Configuration]:
     """A configuration for each trial that does not fail at once, in the order of the trials."""
     n_trials = spec.n_trials()
-    if not spec.sampler.is_listing:
+    if spec.n_planned() is None:
         typical = typical_configurations(spec)
         yield from (typical[number % len(typical)] for number in range(n_trials) if typical)
         return
@@ -207,7 +208,7 @@ def _in_order(spec: SweepSpec, work: WorkCounter) -> Iterator[Configuration]:
         yield from runnable[:n_trials]
         return
     known = KnownPoints(spec, lambda configuration: work.count(configuration).cost)
-    points = (point for number in range(n_trials) if (point := known.get(number)) is not None)
+    points = (point for number in range(n_trials) if (point := known.given(number)) is not None)
     yield from _runnable(spec, points)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from rso_core.configuration import Scalar
 from rso_core.errors import nearest
 from rso_core.validation import listing, shown
+from sweeps.combinations import listed_part
 from sweeps.conditions import Bounds, Condition
 from sweeps.domains import Domain
 from sweeps.space import LARGEST_GRID, MAIN_DIMENSIONS, Space, unlistable
@@ -75,6 +76,8 @@ def reach_faults(spec: SweepSpec) -> Iterator[Fault]:
     faults = list(_idle_conditions(spec.space))
     if spec.sampler.is_listing:
         faults += _grid(spec)
+    elif spec.sampler.searches_each is not None:
+        faults += _searches(spec)
     if not faults:
         faults += _nothing_allowed(spec)
     if not faults:
@@ -188,6 +191,30 @@ def _grid(spec: SweepSpec) -> Iterator[Fault]:
             ("space",),
             f"'space' must have at most {LARGEST_GRID} combinations for sampler '{sampler}', "
             f"got {n}; shorten its lists, or choose sampler 'random' or 'tpe'",
+        )
+
+
+def _searches(spec: SweepSpec) -> Iterator[Fault]:
+    """What keeps each combination of listed values from having a search of its own."""
+    unlisted = [d.name for d in spec.space.unlistable_dimensions() if d.name in MAIN_DIMENSIONS]
+    for name in unlisted:
+        yield Fault(
+            ("space", name),
+            f"'space.{name}' must have a 'step' or be a list where "
+            "'sampler.trials_each' gives each combination a search of its own",
+        )
+    n_combinations = listed_part(spec.space).n_combinations() if not unlisted else None
+    if n_combinations is not None and n_combinations > LARGEST_GRID:
+        yield Fault(
+            ("space",),
+            f"'space' must have at most {LARGEST_GRID} combinations of listed values for "
+            "'sampler.trials_each', got more; shorten its lists",
+        )
+    if spec.first:
+        yield Fault(
+            ("first",),
+            "'first' is of no use where 'sampler.trials_each' gives each combination a search of "
+            "its own; leave one of them out",
         )
 
 

@@ -186,6 +186,12 @@ WrittenAccepted = Annotated[
 """Accepted values as a sweep file may write them."""
 
 
+def _count(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise constraint_fault(f"must be an integer of at least 0, got {shown(value)}")
+    return value
+
+
 class Constraint(BaseModel):
     """What a configuration must be where a condition holds; one that is not is not allowed."""
 
@@ -195,12 +201,18 @@ class Constraint(BaseModel):
     require: Condition = Field(
         description="What must hold there; a dimension that a configuration lacks is never at fault"
     )
+    exceptions: Annotated[int, BeforeValidator(_count)] = Field(
+        default=0,
+        json_schema_extra={"minimum": 0},
+        description="How many entries of 'require' may be broken; 1: what differs from them in one "
+        "dimension at a time",
+    )
 
     def violation(self, values: Mapping[str, Scalar]) -> float:
-        """How many entries of `require` a configuration breaks; 0 where it is allowed."""
+        """How many entries of `require` too many are broken; 0 where it is allowed."""
         if self.when is not None and not self.when.holds(values):
             return 0.0
-        return float(self.require.n_broken(values))
+        return float(max(0, self.require.n_broken(values) - self.exceptions))
 
     def names(self) -> tuple[str, ...]:
         """The dimensions that it hangs on."""
@@ -214,16 +226,18 @@ class Constraint(BaseModel):
 
     @model_serializer
     def _written(self) -> dict[str, Any]:
-        return {key: condition.to_mapping() for key, condition in self.parts()}
+        written: dict[str, Any] = {key: part.to_mapping() for key, part in self.parts()}
+        return {**written, "exceptions": self.exceptions} if self.exceptions else written
 
 
 def _constraint_form(value: object) -> object:
     if isinstance(value, Constraint):
         return value
     keys = set(value) if isinstance(value, Mapping) else set()
-    if "require" not in keys or keys - {"when", "require"}:
+    if "require" not in keys or keys - {"when", "require", "exceptions"}:
         raise constraint_fault(
-            f"must list mappings of 'require' and, if need be, 'when', got {shown(value)}"
+            "must list mappings of 'require' and, if need be, 'when' and 'exceptions', "
+            f"got {shown(value)}"
         )
     return value
 

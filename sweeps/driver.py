@@ -112,7 +112,7 @@ class Driver:
             mean_cost=work.mean_cost(typical),
             objectives=spec.objective,
             total_costs=costs_by_kind(typical, work.count, n_runs)
-            if spec.sampler.is_listing and typical
+            if spec.n_planned() is not None and typical
             else None,
         )
         self._trials = Trials(spec, folder, search, work, self._checkpoints, self.progress)

@@ -119,7 +119,7 @@ def opening(spec: SweepSpec, executor: Executor, name: ExecutorName, address: st
     return (
         f"[bold]{spec.name}[/bold]: {n_trials} trials x {n_seeds} "
         f"{'seed' if n_seeds == 1 else 'seeds'} = {n_trials * n_seeds} runs of "
-        f"{spec.budget.cycles} cycles {where}, into [bold]{escape(redacted(address))}[/bold]"
+        f"{spec.cycles_in_words()} {where}, into [bold]{escape(redacted(address))}[/bold]"
     )
 
 

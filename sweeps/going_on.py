@@ -163,8 +163,8 @@ def grow(
 
 def _whole_grid(before: SweepSpec) -> list[str]:
     """An override that lets a whole grid stay whole, whatever is added to the space."""
-    is_whole = before.sampler.is_listing and before.trials == before.space.n_combinations()
-    return ["trials=null"] if is_whole else []
+    n_planned = before.n_planned()
+    return ["trials=null"] if n_planned is not None and before.trials == n_planned else []
 
 
 def _circumstances(

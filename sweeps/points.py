@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,12 +13,10 @@ import numpy as np
 
 from rso_core.configuration import Configuration, Scalar
 from rso_core.errors import InvalidInput
+from sweeps.combinations import Point, combinations, is_whole
 from sweeps.random_trial import RandomTrial, trial_seed
 from sweeps.space import Space
 from sweeps.spec import SweepSpec
-
-Point = dict[str, Scalar]
-"""The values of all dimensions of the space that a configuration has, fixed ones too."""
 
 MOST_DRAWS = 100_000
 """Draws for one trial, until one is allowed; a space that needs more is all but forbidden."""
@@ -45,6 +44,9 @@ class KnownPoints:
     other workers have nothing to do; a brute-force search has an order drawn from the sweep's seed.
     In both, what agrees with a point of `first` comes before all else.
 
+    Where each combination of listed values has a search of its own, only the combination of a trial
+    is known: each has its first trial before any has its second, the most costly ones first.
+
     Args:
         spec: the sweep.
         cost: of one run of a configuration, in any unit; without it a grid has the file's order.
@@ -61,7 +63,8 @@ class KnownPoints:
     ) -> None:
         self._spec = spec
         self._stages = _stages(spec, earlier)
-        self._rows = _rows(spec, self._stages, cost) if spec.sampler.is_listing else []
+        self._is_planned = spec.n_planned() is not None
+        self._rows = _rows(spec, self._stages, cost) if self._is_planned else []
 
     @property
     def are_known(self) -> bool:
@@ -70,8 +73,12 @@ class KnownPoints:
 
     @property
     def n_points(self) -> int | None:
-        """How many points there are in all; None for a sampler that does not list them."""
-        return len(self._rows) if self._spec.sampler.is_listing else None
+        """How many points there are in all; None for a sampler that does not plan them."""
+        return len(self._rows) if self._is_planned else None
+
+    def given(self, number: int) -> Point | None:
+        """What is known of the point of a trial, where all trials are planned."""
+        return _point(self._rows[number]) if number < len(self._rows) else None
 
     def get(self, number: int) -> Point | None:
         """The point of a trial; None where the sampler decides, or a list has no more.
@@ -79,8 +86,9 @@ class KnownPoints:
         Raises:
             InvalidInput: no allowed point was drawn.
         """
-        if self._spec.sampler.is_listing:
-            return _point(self._rows[number]) if number < len(self._rows) else None
+        if self._is_planned:
+            point = self.given(number)
+            return point if point is None or is_whole(self._spec.space, point) else None
         stage = next(stage for stage in self._stages if number < stage.end)
         if number - stage.start < len(stage.first):
             return _drawn(self._spec, stage.space, number, stage.first[number - stage.start])
@@ -107,13 +115,18 @@ def draws(
         yield part.suggest(RandomTrial(trial_seed(spec.seed, number, attempt)))
 
 
-def allowed_draw(spec: SweepSpec, number: int) -> Point:
+def allowed_draw(spec: SweepSpec, number: int, given: Mapping[str, Scalar] | None = None) -> Point:
     """A random point for a trial that its sampler finds no allowed one for.
+
+    Args:
+        spec: the sweep.
+        number: the trial's.
+        given: values that it has to have.
 
     Raises:
         InvalidInput: no allowed point was drawn.
     """
-    return _drawn(spec, spec.space, number)
+    return _drawn(spec, spec.space, number, given)
 
 
 def is_among(point: Mapping[str, Scalar], given: Mapping[str, Scalar]) -> bool:
@@ -124,13 +137,15 @@ def is_among(point: Mapping[str, Scalar], given: Mapping[str, Scalar]) -> bool:
 def typical_configurations(spec: SweepSpec, at_most: int = 200) -> list[Configuration]:
     """Configurations that stand for those of the sweep, always the same for one sweep file.
 
-    A grid's own, evenly spaced where there are more of them; for a sampler, which chooses as it
-    goes, random ones that are allowed; fewer where few are.
+    Those that are planned, evenly spaced where there are more of them, with defaults for what is
+    not known; for a sampler, which chooses as it goes, random ones that are allowed; fewer where
+    few are.
     """
     points: Iterable[Point]
-    if spec.sampler.is_listing:
+    if spec.n_planned() is not None:
         n = spec.n_trials()
-        points = itertools.islice(spec.space.grid(), 0, n, math.ceil(n / at_most))
+        planned = (point for _, point in _planned(spec, spec.space))
+        points = itertools.islice(planned, 0, n, math.ceil(n / at_most))
     else:
         trial = RandomTrial(spec.seed)
         drawn = (spec.space.suggest(trial) for _ in range(10 * at_most))
@@ -190,16 +205,26 @@ def _point(row: _Row) -> Point:
 def _rows(
     spec: SweepSpec, stages: Sequence[_Stage], cost: Callable[[Configuration], float] | None
 ) -> list[_Row]:
-    """All points of a listing sampler, in the order of their trials."""
+    """All planned points, in the order of their trials."""
     rows: list[_Row] = []
-    had: set[frozenset[tuple[str, Scalar]]] = set()
+    had: Counter[frozenset[tuple[str, Scalar]]] = Counter()
     for stage in stages:
-        new = [row for row in _in_order(spec, stage, cost) if not had or _key(row) not in had]
+        left = had.copy()
+        new = [row for row in _in_order(spec, stage, cost) if not left or not _taken(row, left)]
         if stage.end != math.inf:
             new = new[: int(stage.end) - stage.start]
             had.update(map(_key, new))
         rows += new
     return rows
+
+
+def _taken(row: _Row, left: Counter[frozenset[tuple[str, Scalar]]]) -> bool:
+    """Whether an earlier stage has had the point, which then counts for this row and no other."""
+    key = _key(row)
+    if left[key] == 0:
+        return False
+    left[key] -= 1
+    return True
 
 
 def _key(row: _Row) -> frozenset[tuple[str, Scalar]]:
@@ -215,10 +240,10 @@ def _in_order(
     rows: list[_Row] = []
     ranks: list[tuple[int, float]] = []
     is_shuffled = spec.sampler.name == "brute_force"
-    for point in stage.space.grid():
+    for n_before, point in _planned(spec, stage.space):
         of_first = (n for n, given in enumerate(stage.first) if is_among(point, given))
         rank = 0.0 if cost is None or is_shuffled else -_cost(point, spec, cost)
-        ranks.append((next(of_first, len(stage.first)), rank))
+        ranks.append((n_before or next(of_first, len(stage.first)), rank))
         shared = names.setdefault(tuple(point), tuple(point))
         rows.append((shared, tuple(point.values())))
     order: Sequence[int] = range(len(rows))
@@ -227,8 +252,19 @@ def _in_order(
     return [rows[index] for index in sorted(order, key=ranks.__getitem__)]
 
 
+def _planned(spec: SweepSpec, space: Space) -> Iterator[tuple[int, Point]]:
+    """All points of a space, or combinations, each with how many times it came before."""
+    n_each = spec.sampler.searches_each
+    if n_each is None:
+        yield from ((0, point) for point in space.grid())
+        return
+    for point in combinations(space):
+        for n_before in range(1 if is_whole(space, point) else n_each):
+            yield n_before, point
+
+
 def _cost(point: Point, spec: SweepSpec, cost: Callable[[Configuration], float]) -> float:
-    """A run's cost; of one that will fail at once less than any."""
+    """A run's cost, defaults for what is not known; of one that fails at once less than any."""
     try:
         return cost(Configuration.from_values(point, spec.budget.cycles))
     except InvalidInput:

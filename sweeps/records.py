@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
-from rso_core.configuration import Scalar
+from rso_core.configuration import Scalar, configured_cycles
 from rso_core.records import CycleRecord, LayerRecord
 from sweeps.objectives import Values, values_after_cycle
 from sweeps.runs import START, Position, Run, RunEnded, RunState, now, run_name
@@ -48,7 +48,7 @@ class Records:
 
     Args:
         objectives: of the sweep.
-        n_cycles: of every run.
+        n_cycles: of every run whose trial has none of its own.
     """
 
     objectives: Sequence[Objective]
@@ -77,7 +77,8 @@ class Records:
             runs: rows of ended runs.
             attempts: rows of attempts that were cut short.
             objectives: of the sweep.
-            n_cycles: of every run; one that finished with fewer is not over.
+            n_cycles: of every run whose trial has none of its own; one that finished with fewer
+                is not over.
 
         Raises:
             KeyError, TypeError, ValueError: a row is none of theirs.
@@ -103,7 +104,8 @@ class Records:
             records.parameters[row["trial"]] = row["parameters"]
             run = records._of_row(row)
             # a finished run whose cycles are not all there has to be trained again
-            if row["state"] != "finished" or run.n_cycles >= n_cycles:
+            asked = configured_cycles(row["parameters"], n_cycles)
+            if row["state"] != "finished" or run.n_cycles >= asked:
                 run.state = row["state"]
         return records
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rso_core.configuration import configured_cycles
 from rso_core.errors import InvalidInput, reason
 from sweeps.located_yaml import write_yaml
 from sweeps.output_address import FOLDERS, check_output
@@ -198,7 +199,8 @@ class RunFolder:
         pruned get no more cycles. If it is broken off, it can be called again.
 
         Args:
-            n_cycles: that runs have now; None if that has not changed.
+            n_cycles: that runs have now whose trials have none of their own; None if that has not
+                changed.
             failed: whether failed runs are tried again.
 
         Raises:
@@ -208,7 +210,9 @@ class RunFolder:
         pruned = {row["trial"] for row in ended if row["state"] == "pruned"}
         short, retried, staying = set[str](), set[str](), set[str]()
         for row in ended:
-            gets_more = n_cycles is not None and row["cycles"] < n_cycles
+            gets_more = n_cycles is not None and row["cycles"] < configured_cycles(
+                row["parameters"], n_cycles
+            )
             if row["state"] == "finished" and gets_more:
                 short.add(row["run"])
             elif row["state"] == "failed" and failed:

@@ -30,6 +30,11 @@ class Sampling(Section):
     heeds_constraints: ClassVar[bool] = False
     """Whether it keeps away from what violates constraints."""
 
+    @property
+    def searches_each(self) -> int | None:
+        """Trials for each combination of the listed values, which has a search of its own."""
+        return None
+
 
 class GridSampling(Sampling):
     """Every combination of the space once, in the order of the sweep file."""
@@ -104,6 +109,18 @@ class TpeSampling(Sampling):
         gt=0,
         description="Weight of the whole range beside one trial; null: 1",
     )
+
+    trials_each: int | None = Field(
+        default=None,
+        ge=1,
+        description="Trials for each combination of the listed values, with a search of its own "
+        "over the ranges; a combination without ranges has one. null: one search over all",
+    )
+
+    @property
+    def searches_each(self) -> int | None:
+        """See `Sampling.searches_each`."""
+        return self.trials_each
 
     @model_validator(mode="after")
     def _groups_are_drawn_together(self) -> TpeSampling:

@@ -19,7 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput, reason
-from sweeps.points import EarlierSpace, KnownPoints, Point, allowed_draw
+from sweeps.combination_search import CombinationSearch
+from sweeps.combinations import Point
+from sweeps.points import EarlierSpace, KnownPoints, allowed_draw
 from sweeps.pruners import NoPruning, OwnPruning, PatientPruning
 from sweeps.samplers import OwnSampling
 from sweeps.spec import SweepSpec
@@ -112,7 +114,7 @@ class Search:
                 study_name=store.study_name,
                 storage=store.storage,
                 sampler=self._samplers.for_trial(0),
-                pruner=build_pruner(spec.pruner, spec.budget.cycles),
+                pruner=build_pruner(spec.pruner, spec.most_cycles()),
             )
             self._study_id = self._storage.get_study_id_from_name(store.study_name)
             trials = self._study.get_trials(deepcopy=False)
@@ -120,6 +122,9 @@ class Search:
         self._n_trials = len(trials)
         self.n_asked = len(self._earlier)
         self._is_exhausted = False
+        self._combinations = (
+            None if spec.sampler.searches_each is None else CombinationSearch(spec.space)
+        )
         self._asked: dict[int, optuna.Trial] = {}
         for trial in filter(is_half_rejected, trials):
             with storage_errors(), self._sampling(trial.number):
@@ -158,6 +163,8 @@ class Search:
             for n_rejected in itertools.count():
                 # again after each that was rejected: the records may know the next number
                 point = recorded.get(self._n_trials) or self._points.get(self.n_asked)
+                if point is None and self._combinations is not None:
+                    point = self._within(self._points.given(self.n_asked))
                 if point is None and self._points.n_points is not None:
                     self._is_exhausted = True
                     return None
@@ -264,6 +271,21 @@ class Search:
                 return trial, values
             reject(self._study, trial)
         return None
+
+    def _within(self, combination: Point | None) -> Point | None:
+        """What the combination's own search chooses; None where there is no combination."""
+        if combination is None or self._combinations is None:
+            return None
+        number = self._n_trials
+        point = self._combinations.suggest(
+            combination,
+            self._study,
+            self._study.get_trials(deepcopy=False),
+            self._samplers.for_combination(number),
+        )
+        if self._spec.space.is_allowed(point):
+            return point
+        return allowed_draw(self._spec, number, combination)
 
     def _created(self, point: Point) -> optuna.Trial:
         trial_id = create_trial_of(self._store, self._study_id, self._spec.space, point)

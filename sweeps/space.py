@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
-from rso_core.configuration import Scalar
+from rso_core.configuration import CYCLES, Scalar
 from rso_core.errors import InvalidInput
 from rso_core.optimizers import optimizer_class
 from sweeps.conditions import Condition, Constraint
@@ -123,6 +123,20 @@ class Space:
         """The largest batch that a configuration of this space may ask for, in images."""
         return max(int(str(size)) for size in self["batch_size"].domain.ends())
 
+    def cycles(self, budget: int) -> tuple[int, int]:
+        """The fewest and the most cycles that a configuration of this space may ask for.
+
+        Args:
+            budget: the cycles of a configuration that has none of its own.
+        """
+        own = {d.name: d.domain for d in self.dimensions if d.name.rpartition(".")[2] == CYCLES}
+        found = [n for domain in own.values() for n in domain.ends() if isinstance(n, int)]
+        always = {name for name, domain in own.items() if domain.when is None}
+        optimizers = self.optimizers() if "optimizer" in self else ()
+        if not found or not all({CYCLES, f"{o}.{CYCLES}"} & always for o in optimizers):
+            found.append(budget)
+        return min(found), max(found)
+
     def optimizers(self) -> tuple[str, ...]:
         """The optimisers that this space lists, in the file's order."""
         return tuple(str(name) for name in self["optimizer"].domain.listed())
@@ -199,8 +213,8 @@ class Dimension:
 
 
 def option_names(optimizer: str) -> tuple[str, ...]:
-    """The options that an optimiser has."""
-    return tuple(optimizer_class(optimizer).Options.model_fields)
+    """The options that an optimiser has, and the cycles, which are given like one."""
+    return (*optimizer_class(optimizer).Options.model_fields, CYCLES)
 
 
 def unlistable(name: str, sampler: str = "grid") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from pydantic import ValidationError
 
-from rso_core.configuration import Configuration, Scalar
+from rso_core.configuration import CYCLES, Configuration, Scalar
 from rso_core.errors import InvalidInput, nearest
 from rso_core.networks import canonical_architecture, check_architecture
 from rso_core.optimizers import OPTIMIZERS, optimizer_class
@@ -161,6 +161,9 @@ def _unlisted(name: str, owners: list[str], optimizers: tuple[str, ...]) -> str:
 
 def _option_values(dimension: Dimension, optimizer: str, option: str) -> Iterator[Fault]:
     """Every value of an option by itself, the others at their defaults."""
+    if option == CYCLES:
+        yield from _cycles(dimension)
+        return
     options = optimizer_class(optimizer).Options
     prefix = f"space.{dimension.name.removesuffix(option)}"
     for at, value in _values(("space", dimension.name), dimension.domain):
@@ -171,6 +174,15 @@ def _option_values(dimension: Dimension, optimizer: str, option: str) -> Iterato
                 # a fault with another field, or with several, may not be there in a configuration
                 if sentence.startswith(f"'{prefix}{option}'"):
                     yield Fault(at, sentence)
+
+
+def _cycles(dimension: Dimension) -> Iterator[Fault]:
+    for at, value in _values(("space", dimension.name), dimension.domain):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            yield Fault(
+                at,
+                f"'space.{dimension.name}' must be an integer of at least 1, got {shown(value)}",
+            )
 
 
 def _values(path: Path, domain: Domain) -> Iterator[tuple[Path, Scalar]]:

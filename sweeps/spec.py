@@ -16,8 +16,10 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
+from rso_core.configuration import configured_cycles
 from rso_core.datasets import DataOptions
 from rso_core.validation import shown
+from sweeps.combinations import n_trials_of
 from sweeps.conditions import WrittenConstraints
 from sweeps.logging_options import LoggingOptions
 from sweeps.pruners import NoPruning, WrittenPruner
@@ -68,7 +70,10 @@ class Budget(Section):
     """How long each run trains."""
 
     cycles: int = Field(
-        default=5, ge=1, description="Cycles (RSO) or epochs (gradient methods) of every run"
+        default=5,
+        ge=1,
+        description="Cycles (RSO) or epochs (gradient methods) of every run; where the space has "
+        "'cycles', of those that have none by it",
     )
 
 
@@ -255,8 +260,8 @@ class SweepSpec(Section):
     trials: int | None = Field(
         default=None,
         ge=1,
-        description="Configurations to try; null: the whole grid. Needed by all samplers but grid "
-        "and brute_force",
+        description="Configurations to try; null: all that the sampler has. Needed by all samplers "
+        "but grid, brute_force, and tpe with 'trials_each'",
     )
     objective: _Objectives = Field(
         default=(Objective(),),
@@ -310,14 +315,38 @@ class SweepSpec(Section):
         """Where the sweep is kept; relative to the folder that the command is run in."""
         return Path(self.output) if self.output else Path("runs") / self.name
 
+    def cycles_of(self, point: Mapping[str, Any]) -> int:
+        """The cycles of the runs of a configuration, given by the values of its dimensions."""
+        return configured_cycles(point, self.budget.cycles)
+
+    def most_cycles(self) -> int:
+        """The cycles of the longest runs."""
+        return self.space.cycles(self.budget.cycles)[1]
+
+    def cycles_in_words(self) -> str:
+        """`1 cycle`, `5 cycles` or `1 to 10 cycles`: of a run."""
+        fewest, most = self.space.cycles(self.budget.cycles)
+        if fewest == most:
+            return "1 cycle" if most == 1 else f"{most:,} cycles"
+        return f"{fewest:,} to {most:,} cycles"
+
     def n_trials(self) -> int:
         """How many configurations are tried: no more than a grid has."""
-        if not self.sampler.is_listing:
+        n_planned = self.n_planned()
+        if n_planned is None:
             assert self.trials is not None, "checked when the sweep file was read"
             return self.trials
-        n_combinations = self.space.n_combinations()
-        assert n_combinations is not None, "checked when the sweep file was read"
-        return n_combinations if self.trials is None else min(self.trials, n_combinations)
+        return n_planned if self.trials is None else min(self.trials, n_planned)
+
+    def n_planned(self) -> int | None:
+        """How many configurations the sampler tries in all; None for one that goes on for ever."""
+        if self.sampler.is_listing:
+            n_combinations = self.space.n_combinations()
+            assert n_combinations is not None, "checked when the sweep file was read"
+            return n_combinations
+        if self.sampler.searches_each is None:
+            return None
+        return n_trials_of(self.space, self.sampler.searches_each)
 
 
 def json_schema() -> dict[str, Any]:

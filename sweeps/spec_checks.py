@@ -136,7 +136,8 @@ def _sampler(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _trials(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
-    if spec.trials is None and not spec.sampler.is_listing:
+    is_planned = spec.sampler.is_listing or spec.sampler.searches_each is not None
+    if spec.trials is None and not is_planned:
         yield Fault(
             ("sampler",),
             f"'trials' is missing; sampler '{spec.sampler.name}' needs a number of trials, "
@@ -155,7 +156,7 @@ def _warm_start(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _pruner(spec: SweepSpec, content: Mapping[str, Any]) -> Iterator[Fault]:
     n_seeds = max(len(spec.seeds), spec.repetitions.most_seeds if spec.repetitions else 0)
-    problem = futile(spec.pruner, spec.budget.cycles, n_seeds)
+    problem = futile(spec.pruner, spec.most_cycles(), n_seeds)
     if problem is not None:
         yield Fault(("pruner",), f"'pruner' {problem}")
 
@@ -198,7 +199,7 @@ _CHECKS: Mapping[Callable[[SweepSpec, Mapping[str, Any]], Iterator[Fault]], tupl
     _sampler: ("objective", "sampler"),
     _trials: ("sampler", "trials"),
     _warm_start: ("sampler", "warm_start"),
-    _pruner: ("budget", "pruner", "repetitions", "seeds"),
+    _pruner: ("budget", "pruner", "repetitions", "seeds", "space"),
     _repetitions: ("repetitions", "seeds"),
     _half_width: ("objective", "repetitions"),
     _target: ("objective", "stop"),

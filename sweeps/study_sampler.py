@@ -94,10 +94,16 @@ class SamplerSource:
                 setattr(sampler, name, self._dimensions)
         return sampler
 
+    def for_combination(self, number: int) -> BaseSampler:
+        """The sampler of a trial for a study that holds the trials of its combination alone."""
+        assert isinstance(self._sampling, TpeSampling), "no other one searches each combination"
+        with _as_asked_for():
+            return self._tpe(self._sampling, 0, trial_seed(self._seed, number), None)
+
     def _made(self, number: int, seed: int) -> BaseSampler:
         match self._sampling:
             case TpeSampling():
-                return self._tpe(self._sampling, number, seed)
+                return self._tpe(self._sampling, number, seed, self._constraints)
             case GpSampling():
                 return optuna.samplers.GPSampler(
                     seed=seed,
@@ -125,7 +131,9 @@ class SamplerSource:
             case _:  # what lists the space is asked for nothing but a value that was lost
                 return RandomSampler(seed=seed)
 
-    def _tpe(self, sampling: TpeSampling, number: int, seed: int) -> BaseSampler:
+    def _tpe(
+        self, sampling: TpeSampling, number: int, seed: int, constraints: Constraints | None
+    ) -> BaseSampler:
         given: dict[str, Any] = {"prior_weight": sampling.prior_weight}
         return tpe_sampler(
             self._told,
@@ -137,7 +145,7 @@ class SamplerSource:
             multivariate=True if sampling.group else sampling.multivariate,
             group=sampling.group,
             constant_liar=sampling.constant_liar,
-            constraints_func=self._constraints,
+            constraints_func=constraints,
             **_set(given),
         )
 

@@ -254,7 +254,11 @@ class Trials:
         names = {seed: run_name(number, seed) for seed in self._spec.seeds}
         rows = [
             refused_row(
-                number, seed, unusable.parameters, self._spec.budget.cycles, unusable.reason
+                number,
+                seed,
+                unusable.parameters,
+                self._spec.cycles_of(unusable.parameters),
+                unusable.reason,
             )
             for seed, name in names.items()
             if self.records.run(name).state is None

@@ -72,7 +72,7 @@ def _taken(spec: SweepSpec, records: Records, address: str) -> list[WarmTrial]:
         if not (_is_finished(records, number) and spec.space.has(parameters)):
             continue
         runs = [records.run(run_name(number, seed)) for seed in records.seeds[number]]
-        values = mean_values([run.values[: spec.budget.cycles][-1] for run in runs])
+        values = mean_values([run.values[: spec.cycles_of(parameters)][-1] for run in runs])
         if all(map(math.isfinite, values)):
             taken.append(WarmTrial(address, parameters, values))
     return taken

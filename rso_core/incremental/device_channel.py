@@ -30,11 +30,13 @@ class OneChannel:
         parameters: Mapping[str, torch.Tensor],
         batches: DeviceBatches,
         memory_bytes: int,
+        has_double_softmax: bool = False,
     ) -> None:
         self._nodes = graph.nodes
         self._parameter = parameter
         self._parameters = parameters
         self._batches = batches
+        self._has_double_softmax = has_double_softmax
         self._visited = graph.owner(parameter)
         self._changing = (self._visited, *graph.descendants(self._visited))
         self._last = len(graph.nodes) - 1
@@ -71,7 +73,8 @@ class OneChannel:
         logits = values.moved[self._last]
         if self._last not in self._wide:
             logits = values.widened(self._last)
-        losses = mean_losses(logits.flatten(2), self._batches.targets(visit.slot))
+        targets = self._batches.targets(visit.slot)
+        losses = mean_losses(logits.flatten(2), targets, self._has_double_softmax)
         changed = values.changed[self._last] & (visit.candidates != visit.candidates[:1])
         return torch.where(changed, losses, losses[:1])
 

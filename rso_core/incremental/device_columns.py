@@ -27,10 +27,12 @@ class LogitColumns:
         parameter: str,
         parameters: Mapping[str, torch.Tensor],
         batches: DeviceBatches,
+        has_double_softmax: bool = False,
     ) -> None:
         last = len(graph.nodes) - 1
         node = graph.nodes[last]
         self._batches = batches
+        self._has_double_softmax = has_double_softmax
         device = parameters[parameter].device
         size = (batches.n_slots, batches.batch_size)
         n_features = 1 if parameter == node.bias else parameters[parameter][0].numel()
@@ -68,7 +70,8 @@ class LogitColumns:
         candidates = (
             logits.float().expand(N_CANDIDATES, -1, -1).index_copy(1, logit, moved[:, None])
         )
-        losses = mean_losses(candidates.permute(2, 0, 1), self._batches.targets(visit.slot))
+        targets = self._batches.targets(visit.slot)
+        losses = mean_losses(candidates.permute(2, 0, 1), targets, self._has_double_softmax)
         changed = (moved != moved[:1]).any(1)
         return torch.where(changed, losses, losses[:1])
 

@@ -33,6 +33,7 @@ class DeviceEngine:
         targets: [n] int64, on the model's device.
         memory_bytes: how much may be kept of the batches' activations; with less, more is
             computed anew. None for `DEFAULT_MEMORY_BYTES`.
+        has_double_softmax: see `Engine`.
 
     Raises:
         UnsupportedNetwork: the network or its data hold something that the engine does not know.
@@ -45,7 +46,9 @@ class DeviceEngine:
         targets: torch.Tensor,
         *,
         memory_bytes: int | None = None,
+        has_double_softmax: bool = False,
     ) -> None:
+        self._has_double_softmax = has_double_softmax
         self._model = model
         self._parameters = dict(model.named_parameters())
         for tensor in (inputs, *self._parameters.values()):
@@ -107,9 +110,18 @@ class DeviceEngine:
         on_device = DeviceBatches(batches, first_weight, self._inputs, self._targets)
         losses: CandidateLosses
         if LogitColumns.fits(self._graph, parameter, on_device, self._memory_bytes):
-            losses = LogitColumns(self._graph, parameter, parameters, on_device)
+            losses = LogitColumns(
+                self._graph, parameter, parameters, on_device, self._has_double_softmax
+            )
         else:
-            losses = OneChannel(self._graph, parameter, parameters, on_device, self._memory_bytes)
+            losses = OneChannel(
+                self._graph,
+                parameter,
+                parameters,
+                on_device,
+                self._memory_bytes,
+                self._has_double_softmax,
+            )
         return DeviceSession(parameters[parameter], on_device, losses)
 
 

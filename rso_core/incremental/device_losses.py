@@ -41,8 +41,13 @@ class CandidateLosses(Protocol):
         ...
 
 
-def mean_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def mean_losses(
+    logits: torch.Tensor, targets: torch.Tensor, has_double_softmax: bool
+) -> torch.Tensor:
     """[3] float64: mean cross entropy, in nats, of logits [batch_size, 3, n_classes]."""
-    log_probabilities = functional.log_softmax(logits.double(), dim=2)
+    logits = logits.double()
+    if has_double_softmax:
+        logits = functional.softmax(logits, dim=2)
+    log_probabilities = functional.log_softmax(logits, dim=2)
     index = targets[:, None, None].expand(-1, N_CANDIDATES, 1)
     return -log_probabilities.gather(2, index).mean(0).flatten()

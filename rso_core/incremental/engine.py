@@ -45,6 +45,7 @@ class IncrementalEngine:
         memory_bytes: how much may be kept of the batches' activations; with less, more is
             computed anew. None for `DEFAULT_MEMORY_BYTES`.
         peers: the workers that share the batches.
+        has_double_softmax: see `Engine`.
 
     Raises:
         UnsupportedNetwork: the network or its data hold something that the engine does not know.
@@ -59,6 +60,7 @@ class IncrementalEngine:
         n_threads: int = 1,
         memory_bytes: int | None = None,
         peers: Peers = ALONE,
+        has_double_softmax: bool = False,
     ) -> None:
         if peers.size > 1 and not CAN_EXCHANGE:
             raise UnsupportedNetwork("several workers train it, on a system without POSIX sockets")
@@ -76,6 +78,7 @@ class IncrementalEngine:
         self._workplace = Workplace(
             graph, self._parameters, images, np.ascontiguousarray(targets.numpy()),
             Threads(n_threads), Arena(memory_bytes // 4), memory_bytes, peers,
+            has_double_softmax,
         )  # fmt: skip
         self._session: Session | None = None
         self._parameter = ""
@@ -143,7 +146,9 @@ class IncrementalEngine:
     def _new_session(self, parameter: str, batches: Batches) -> Session:
         workplace = self._workplace
         if (
-            is_of_last_linear(workplace.graph, parameter)
+            # a softmax moves with every logit: there is no part of the loss that stays
+            not workplace.has_double_softmax
+            and is_of_last_linear(workplace.graph, parameter)
             and column_bytes(workplace.graph, batches, workplace.peers) <= workplace.memory_bytes
         ):
             return LastLinearSession(workplace, parameter, batches)

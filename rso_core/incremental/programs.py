@@ -94,8 +94,7 @@ def forward_program(
             if is_normalised:
                 sums[position] = writer.statistics(node.shape, target)
     if not kept:
-        shape = graph.nodes[last].shape
-        writer.operation(code.LOSS, shape, source=values[last], sums=0)
+        writer.loss(values[last])
     return Program(first, len(writer.segments))
 
 

@@ -131,6 +131,8 @@ class Workplace:
     """How much may be kept of the batches."""
     peers: Peers = ALONE
     """Those that share the batches."""
+    has_double_softmax: bool = False
+    """Whether visits score the probabilities, taken for logits; see `Engine`."""
 
 
 class Session:
@@ -203,7 +205,10 @@ class Session:
         """A writer whose memory begins with the packed parameters."""
         sizes = Sizes(self._n_tiles, n_slots, self._workplace.threads.n_threads)
         n_floats = len(self._packed.values)
-        return Writer(self._workplace.graph, self._packed.offsets, sizes, n_floats=n_floats)
+        return Writer(
+            self._workplace.graph, self._packed.offsets, sizes,
+            has_double_softmax=self._workplace.has_double_softmax, n_floats=n_floats,
+        )  # fmt: skip
 
     def _lay_out(
         self, writer: Writer, integers: IntegerTables, header: Mapping[int, int], n_doubles: int = 0

@@ -289,8 +289,7 @@ class _Visit:
                     writer.channelwise(node, node.shape, sources, target, scales)
                 if any(nodes[r].kind is Kind.BATCH_NORM for r in readers):
                     sums[position] = writer.statistics(node.shape, target)
-        logits = self._wide_source(last, values)
-        writer.operation(code.LOSS, nodes[last].shape, source=logits, sums=0)
+        writer.loss(self._wide_source(last, values))
         return Program(first, len(writer.segments))
 
     def _wide_source(self, node: int, values: dict[int, View]) -> View:

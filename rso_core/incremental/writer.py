@@ -58,6 +58,8 @@ class Writer:
     offsets: Mapping[str, int]
     """Where a parameter begins in the packed weights."""
     sizes: Sizes
+    has_double_softmax: bool = False
+    """Whether the loss is that of the probabilities, taken for logits."""
     views: list[list[int]] = field(default_factory=list)
     operations: list[list[int]] = field(default_factory=list)
     norms: list[list[int]] = field(default_factory=list)
@@ -116,6 +118,16 @@ class Writer:
         return first
 
     # --------------------------------------------------------------------------- operations
+
+    def loss(self, logits: View) -> None:
+        """Adds the loss of the network's last value to the segment in hand."""
+        shape = self.graph.nodes[-1].shape
+        if self.has_double_softmax:
+            # its own place, since what is kept of a batch may be among what it reads
+            probabilities = self.of_tile(shape, (0, 0))
+            self.operation(code.SOFTMAX, shape, source=logits, target=probabilities)
+            logits = probabilities
+        self.operation(code.LOSS, shape, source=logits, sums=0)
 
     def operation(
         self,

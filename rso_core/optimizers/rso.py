@@ -106,6 +106,7 @@ class RSO:
             n_threads=torch.get_num_threads(),
             memory_bytes=int(options.engine_memory_gib * 2**30),
             peers=peers,
+            has_double_softmax=options.double_softmax,
         )
         self._cycle = _Cycle(1)
         self._resumable = self._state(self._draws())

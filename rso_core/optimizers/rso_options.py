@@ -52,6 +52,12 @@ class RSOOptions(BaseModel):
         default="fresh", description="A fresh batch for every weight, or one of the coarser ways."
     )
 
+    double_softmax: bool = Field(
+        default=False,
+        description="Whether candidates are scored with a softmax before that of the cross entropy "
+        "(what the STMOZOO notebook does with original).",
+    )
+
     engine: EngineName = Field(
         default="auto",
         description="What visits the weights; all make the same decisions. auto: incremental "

@@ -56,7 +56,7 @@ class NewSweep:
         n_trials, n_seeds = spec.n_trials(), len(spec.seeds)
         self.summary = (
             f"{n_trials} trials x {n_seeds} {'seed' if n_seeds == 1 else 'seeds'} = "
-            f"{n_trials * n_seeds} runs of {spec.budget.cycles} cycles"
+            f"{n_trials * n_seeds} runs of {spec.cycles_in_words()}"
         )
 
     def submit(self, server: JobServer, command: Sequence[str], say: Say) -> tuple[str, str]:

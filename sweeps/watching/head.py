@@ -18,7 +18,7 @@ from sweeps.watching.moment import Moment
 from sweeps.watching.standing import Counts, Standing
 from sweeps.watching.tables import line_of, plain
 from sweeps.watching.times import driven_s, left_s
-from sweeps.watching.training import MAIN, begun_kinds, with_configurations
+from sweeps.watching.training import MAIN, begun_kinds, own_cycles, with_configurations
 
 _LABEL = 8
 """Characters before what a line says."""
@@ -71,9 +71,19 @@ def _asked(standing: Standing) -> list[str]:
         _listed(_choices(sweep, "architecture") or architectures(runs)),
         f"batch {_listed(_choices(sweep, 'batch_size') or batches)}",
         None if sweep.n_seeds is None else counted(sweep.n_seeds, "seed"),
-        None if standing.n_cycles is None else counted(standing.n_cycles, "cycle"),
+        _cycles(standing),
     ]
     return [each for each in told if each and each != "batch "]
+
+
+def _cycles(standing: Standing) -> str | None:
+    """`10 cycles` or `1, 10 cycles`: of the runs; None where the sweep file does not say."""
+    sweep, budget = standing.frames.sweeps[0], standing.n_cycles
+    own = [number for name in own_cycles(standing) for number in _choices(sweep, name)]
+    if not own:
+        return None if budget is None else counted(budget, "cycle")
+    numbers = dict.fromkeys([*own, *([] if budget is None else [str(budget)])])
+    return f"{_listed(list(numbers))} cycles"
 
 
 def _choices(sweep: SweepMetadata, name: str) -> list[str]:

@@ -57,7 +57,7 @@ def training_runs(standing: Standing, points: Points) -> list[TrainingRun]:
             seed=None if pd.isna(run["seed"]) else int(run["seed"]),
             configuration=_in_words(run, options, points.get(int(run["trial"]))),
             n_cycles=int(run["n_cycles"]),
-            n_cycles_asked=standing.n_cycles if pd.isna(run["cycles"]) else int(run["cycles"]),
+            n_cycles_asked=None if pd.isna(run["cycles"]) else int(run["cycles"]),
             validation_accuracy=float(run["validation_accuracy"]),
             test_accuracy=float(run["test_accuracy"]),
         )
@@ -69,7 +69,7 @@ def training_runs(standing: Standing, points: Points) -> list[TrainingRun]:
             None,
             _in_words(_main(standing, points[number]), (), points[number]),
             0,
-            standing.n_cycles,
+            _main(standing, points[number]).get("cycles"),
             float("nan"),
             float("nan"),
         )
@@ -79,13 +79,18 @@ def training_runs(standing: Standing, points: Points) -> list[TrainingRun]:
 
 
 def with_configurations(standing: Standing, points: Points) -> pd.DataFrame:
-    """`Frames.runs`, where the running ones have the main dimensions that the study knows."""
+    """`Frames.runs`, where the running ones have what the study and the sweep file know of them.
+
+    That is the main dimensions and the cycles.
+    """
     runs = standing.frames.runs.copy()
     for number in points:
         here = (runs["trial"] == number) & runs["architecture"].isna()
         if here.any():
             for name, value in _main(standing, points[number]).items():
                 runs.loc[here, name] = value
+    if not own_cycles(standing):
+        runs["cycles"] = runs["cycles"].fillna(standing.n_cycles)
     return runs
 
 
@@ -134,7 +139,10 @@ def _in_words(
 
 
 def _main(standing: Standing, point: Mapping[str, object]) -> dict[str, Any]:
-    """The main dimensions of a point: what the study does not keep is the same for all."""
+    """The main dimensions of a point and its cycles, as far as they are known.
+
+    What the study does not keep is the same for all.
+    """
     space = standing.frames.sweeps[0].specification.get("space")
     fixed = space if isinstance(space, dict) else {}
     found: dict[str, Any] = {}
@@ -146,7 +154,20 @@ def _main(standing: Standing, point: Mapping[str, object]) -> dict[str, Any]:
             is_sound = isinstance(value, str)
         if is_sound:
             found[name] = value
-    return found
+    cycles = standing.n_cycles
+    for name in own_cycles(standing):
+        if name in ("cycles", f"{found.get('optimizer')}.cycles"):
+            is_conditional = isinstance(fixed[name], dict) and "when" in fixed[name]
+            value = point.get(name, None if is_conditional else _only(fixed[name]))
+            cycles = value if isinstance(value, int) else None
+    return found if cycles is None else {**found, "cycles": cycles}
+
+
+def own_cycles(standing: Standing) -> list[str]:
+    """The dimensions by which runs have other cycles than the budget's, a prefixed one last."""
+    space = standing.frames.sweeps[0].specification.get("space")
+    names = space if isinstance(space, dict) else ()
+    return sorted((n for n in names if n.rpartition(".")[2] == "cycles"), key=lambda n: "." in n)
 
 
 def _only(written: object) -> object:

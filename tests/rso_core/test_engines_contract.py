@@ -57,8 +57,11 @@ class _GroupEngine:
         *,
         build_engine: Callable[..., Engine],
         most_workers: int,
+        has_double_softmax: bool = False,
     ) -> None:
-        self._build = partial(build_engine, inputs=inputs, targets=targets)
+        self._build = partial(
+            build_engine, inputs=inputs, targets=targets, has_double_softmax=has_double_softmax
+        )
         self._models = [model, *(copy.deepcopy(model) for _ in range(most_workers - 1))]
         self._pool = ThreadPoolExecutor(most_workers)
         self._places = [parameter.data_ptr() for parameter in model.parameters()]
@@ -132,13 +135,11 @@ class _GroupEngine:
         return self._engines[size]
 
 
-def _group_of(
-    most_workers: int, build_engine: Callable[..., Engine]
-) -> Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]:
+def _group_of(most_workers: int, build_engine: Callable[..., Engine]) -> Callable[..., Engine]:
     return partial(_GroupEngine, build_engine=build_engine, most_workers=most_workers)
 
 
-ENGINES: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]] = {
+ENGINES: dict[str, Callable[..., Engine]] = {
     "reference": ReferenceEngine,
     "incremental": IncrementalEngine,
     "incremental, two threads": partial(IncrementalEngine, n_threads=2),
@@ -163,7 +164,8 @@ engines = pytest.mark.parametrize(
     ],
 )
 
-_BuildEngine = Callable[[nn.Module, torch.Tensor, torch.Tensor], Engine]
+_BuildEngine = Callable[..., Engine]
+"""Of a network, inputs and targets; it may be told of a double softmax."""
 
 
 class _Judge:
@@ -177,7 +179,14 @@ class _Judge:
     and knows nothing of the candidates before, from whose activations an engine may compute those
     of one: where the error is larger than this allows, `_drawn_rounding` counts too."""
 
-    def __init__(self, model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        has_double_softmax: bool = False,
+    ) -> None:
+        self.has_double_softmax = has_double_softmax
         self.exact, self.plain = copy.deepcopy(model).double(), copy.deepcopy(model)
         self.inputs, self.targets = inputs, targets
         self.rounding = 0.0
@@ -190,6 +199,8 @@ class _Judge:
         parameter = next(model.parameters())
         with torch.no_grad(), batch_statistics(model):
             logits = model(self.inputs[images].to(parameter.dtype))
+        if self.has_double_softmax:
+            logits = logits.softmax(dim=1)
         return summed_cross_entropy(logits, self.targets[images]).item() / len(images)
 
     def judge(
@@ -466,6 +477,7 @@ def _data(network: _Network, n: int, seed: int) -> tuple[torch.Tensor, torch.Ten
     is_last_first=st.booleans(),
     first_share=st.floats(0, 1),
     chunks=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    has_double_softmax=st.booleans(),
 )
 def test_losses_and_decisions_are_those_of_plain_forward_passes(
     build_engine: _BuildEngine,
@@ -480,6 +492,7 @@ def test_losses_and_decisions_are_those_of_plain_forward_passes(
     is_last_first: bool,
     first_share: float,
     chunks: list[int],
+    has_double_softmax: bool,
 ) -> None:
     model = network.build(seed)
     inputs, targets = _data(network, n_images, seed)
@@ -488,7 +501,8 @@ def test_losses_and_decisions_are_those_of_plain_forward_passes(
     generator = torch.Generator().manual_seed(seed)
     drawer = BatchDrawer(drawing, n_images, batch_size, generator)
     drawer.start_cycle()
-    engine, judge = build_engine(model, inputs, targets), _Judge(model, inputs, targets)
+    engine = build_engine(model, inputs, targets, has_double_softmax=has_double_softmax)
+    judge = _Judge(model, inputs, targets, has_double_softmax)
     names = [name for name, _ in model.named_parameters()]
     for name in reversed(names) if is_last_first else names:
         n_weights = model.get_parameter(name).numel()
@@ -554,6 +568,27 @@ def test_thousands_of_accepted_changes_wear_no_loss_out(build_engine: _BuildEngi
             judge.exact.load_state_dict(model.state_dict())
             expected = judge.loss(judge.exact, batches.indices(n - 1))
             assert visits.chosen_losses()[-1].item() == pytest.approx(expected, rel=1e-5)
+
+
+@engines
+def test_a_double_softmax_scores_what_comes_of_the_first(build_engine: _BuildEngine) -> None:
+    inputs, targets = _noise()
+    model = _convolutional()
+    engine = build_engine(model, inputs, targets, has_double_softmax=True)
+    expected = engine.evaluate(inputs, targets)
+    assert expected == pytest.approx(evaluate(model, inputs, targets))
+    for name in ("7.bias", "7.weight", "0.weight"):
+        n = model.get_parameter(name).numel()
+        batches = _fresh(n, 16)
+        losses = engine.visit_(name, 0, torch.zeros(n), batches, 1.0).losses[:, KEEP]
+        with torch.no_grad(), batch_statistics(model):
+            logits = model(inputs[batches.indices(n - 1)])
+        probabilities = logits.double().softmax(dim=1)
+        double = summed_cross_entropy(probabilities, targets[batches.indices(n - 1)]) / 16
+        assert losses[-1].item() == pytest.approx(double.item(), rel=1e-5)
+        # no loss of probabilities is outside of these, however bad they are
+        assert losses.min() > math.log(1 + 2 / math.e)
+        assert losses.max() < math.log(2 + math.e)
 
 
 @engines

@@ -85,6 +85,7 @@ from rso_core.incremental.compiled.tables import (
     SCRATCH,
     SEGMENTS,
     SHARE,
+    SOFTMAX,
     SOURCE,
     SOURCE_HEIGHT,
     SOURCE_WIDTH,
@@ -368,6 +369,8 @@ def _run_operation(
             floats, target, target_plane, target_row, n_channels, height, width,
             integers[row + PADDING_Y], integers[row + PADDING_X],
         )  # fmt: skip
+    elif code == SOFTMAX:
+        kernels.softmax(floats, source, n_channels, target)
     else:
         labels = simd.load(floats, _labels(integers, batch, tile))
         sums = sums_of(integers, variant, tile) + integers[row + SUMS]

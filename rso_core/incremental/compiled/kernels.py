@@ -202,6 +202,28 @@ def add_statistics(
 
 
 @compiled
+def softmax(memory, logits, n_classes, target):
+    """Writes the probabilities that a tile's logits stand for.
+
+    Args:
+        logits: offset of [n_classes, LANES].
+        target: offset of [n_classes, LANES], another place.
+    """
+    simd.never_inline()
+    largest, total = simd.broadcast(np.float32(-np.inf)), simd.zero()
+    for k in range(n_classes):
+        largest = simd.larger(largest, simd.load(memory, logits + k * LANES))
+    for k in range(n_classes):
+        z = simd.load(memory, logits + k * LANES)
+        term = simd.exponential(simd.subtract(z, largest))
+        total = simd.add(total, term)
+        simd.store(memory, target + k * LANES, term)
+    for k in range(n_classes):
+        at = target + k * LANES
+        simd.store(memory, at, simd.divide(simd.load(memory, at), total))
+
+
+@compiled
 def summed_loss(memory, logits, n_classes, labels, sums, first):
     """Writes the cross entropy, in nats, summed over a tile's images, and how many are right.
 
