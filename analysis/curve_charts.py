@@ -19,7 +19,8 @@ from analysis.chart_parts import (
 from analysis.curves import CURVE_METRICS, MOST_FAINT, learning_curves
 from analysis.drawings import NamedChart
 from analysis.frames import Frames
-from analysis.wording import metric_label
+from analysis.published import published_curves
+from analysis.wording import listed, metric_label
 
 _MOST_MARKED = 25
 """Cycles of a line up to which each has a point."""
@@ -40,6 +41,7 @@ def learning_charts(frames: Frames) -> tuple[NamedChart, ...]:
     """A chart for each figure that was measured, against each cost; none without finished runs."""
     curves = learning_curves(frames)
     common = _caption(frames, curves)
+    every_published = published_curves(frames)
     charts = []
     for metric in CURVE_METRICS:
         measured = curves.dropna(subset=[metric])
@@ -47,12 +49,14 @@ def learning_charts(frames: Frames) -> tuple[NamedChart, ...]:
             continue
         label = metric_label(metric)
         for cost, (file, against, extra) in _AGAINST.items():
+            is_published = (metric, cost) == ("test_accuracy", "cycle")
+            published = every_published if is_published else every_published.head(0)
             charts.append(
                 NamedChart(
                     f"{_FILES.get(metric, metric)}_by_{file}",
                     f"{label.capitalize()} against {against}",
-                    common + extra,
-                    learning_chart(frames.runs, measured, metric, cost),
+                    common + extra + _of_published(published),
+                    learning_chart(frames.runs, measured, metric, cost, published),
                     "learning_curves",
                     {"Figure": label.capitalize(), "Against": against},
                 )
@@ -60,7 +64,13 @@ def learning_charts(frames: Frames) -> tuple[NamedChart, ...]:
     return tuple(charts)
 
 
-def learning_chart(runs: pd.DataFrame, curves: pd.DataFrame, metric: str, cost: str) -> Chart:
+def learning_chart(
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    metric: str,
+    cost: str,
+    published: pd.DataFrame | None = None,
+) -> Chart:
     """A metric against a cost, a panel for each network.
 
     Args:
@@ -68,11 +78,14 @@ def learning_chart(runs: pd.DataFrame, curves: pd.DataFrame, metric: str, cost: 
         curves: of `learning_curves`, with the metric in every row.
         metric: one of `CURVE_METRICS`.
         cost: `cycle`, `n_images_passed` or `training_s`.
+        published: of `published_curves`, to be drawn beside test accuracies against cycles.
     """
+    others = _published_lines(published)
     own = curves.assign(value=curves[metric])
     own["low"], own["high"] = _band(own, metric)
-    heights = pd.concat([own["value"], own["low"].dropna(), own["high"].dropna()])
-    x, y = metric_axis(cost, own[cost], padding=6), metric_axis(metric, heights)
+    heights = pd.concat([own["value"], own["low"].dropna(), own["high"].dropna(), others["value"]])
+    across = pd.concat([own[cost], others["cycle"]])
+    x, y = metric_axis(cost, across, padding=6), metric_axis(metric, heights)
     own = printable(own, ["architecture", "optimizer", "setting"])
     own = own.assign(optimizer=own["optimizer"].map(shown_optimizer), across=own[cost] / x.per)
     architectures = comparisons.architectures(own)
@@ -90,7 +103,9 @@ def learning_chart(runs: pd.DataFrame, curves: pd.DataFrame, metric: str, cost: 
         ],
     ]
     at = [x.x("across"), y.y("value")]
-    best, rest = (alt.Chart().transform_filter(f"{sign}datum.is_best") for sign in ("", "!"))
+    best, rest = (
+        alt.Chart().transform_filter(f"{sign}datum.is_best && !datum.source") for sign in ("", "!")
+    )
     # the encoding comes last: altair copies what a chart has at every step
     layers = [
         rest.mark_line(strokeWidth=1).encode(*at, *line, alt.StrokeOpacityValue(FAINT)),
@@ -102,15 +117,71 @@ def learning_chart(runs: pd.DataFrame, curves: pd.DataFrame, metric: str, cost: 
     if own["cycle"].nunique() <= _MOST_MARKED:
         points_of_best = best.mark_point(size=28, filled=True, opacity=1)
         layers.append(points_of_best.encode(*at, *line[:2], _of_a_point(x, y)))
+    if len(others):
+        alike = alt.Chart().transform_filter("isValid(datum.source)")
+        layers += [
+            alike.mark_line(strokeWidth=1.5, strokeDash=[5, 4]).encode(*at, *line[:2]),
+            alike.mark_point(size=22, filled=False, strokeWidth=1.2).encode(
+                *at, *line[:2], _of_the_published(y)
+            ),
+        ]
     values = [
         # beneath: the lines that are drawn first
         *packed(own[~is_best], ["across", "value"], of_a_line),
         *packed(own[is_best], points, of_a_line),
+        *packed(
+            others.assign(across=others["cycle"] / x.per),
+            ["across", "cycle", "value"],
+            ["line", "architecture", "optimizer", "source"],
+        ),
     ]
     for record in values:
         # a list for each: what is missing is filled up
         record |= {name: record.get(name, []) for name in points}
     return faceted(layers, "architecture", architectures, values, lists=points)
+
+
+def _published_lines(published: pd.DataFrame | None) -> pd.DataFrame:
+    """The points of published curves, by the names of the fields of a chart."""
+    names = ["architecture", "optimizer", "batch_size", "publication"]
+    if published is None or published.empty:
+        return pd.DataFrame(columns=["line", "cycle", "value", "source", *names])
+    lines = published.groupby(names, sort=False).ngroup()
+    return published.assign(
+        line=[f"published {number}" for number in lines],
+        optimizer=published["optimizer"].map(shown_optimizer),
+        cycle=published["cycles"].astype("float64"),
+        value=published["test_accuracy"],
+        source=[
+            f"{publication}, batch {batch}"
+            for publication, batch in zip(
+                published["publication"], published["batch_size"], strict=True
+            )
+        ],
+    )
+
+
+def _of_the_published(y: Axis) -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("source:N", title="published"),
+        alt.Tooltip("optimizer:N", title="optimiser"),
+        alt.Tooltip("cycle:Q"),
+        y.tooltip("value"),
+    ]
+
+
+def _of_published(published: pd.DataFrame) -> str:
+    """What the caption says of published curves; nothing where there are none."""
+    if published.empty:
+        return ""
+    told = dict.fromkeys(
+        f"{publication}, batch {batch}"
+        for publication, batch in zip(
+            published["publication"], published["batch_size"], strict=True
+        )
+    )
+    notes = dict.fromkeys(part for note in published["note"] for part in note.split("; "))
+    return f" Dashed: as published ({listed([*told])}; {'; '.join(notes)})."
 
 
 def _of_a_point(x: Axis, y: Axis) -> list[alt.Tooltip]:

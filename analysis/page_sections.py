@@ -42,12 +42,15 @@ class Section:
 _SECTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     # a heading, and patterns for the names of the tables and of the families of charts beneath it,
     # in the order in which they are read
-    "comparison": ("The comparison", ("optimizers_by_*", "paired*", "chosen_settings")),
+    "comparison": (
+        "The comparison",
+        ("optimizers_by_*", "one_change_*", "paired*", "chosen_settings"),
+    ),
     "curves": ("Learning curves", ("learning_curves",)),
     "further": ("Further comparisons", ("optimizers_*", "heat_map*", "effect_of_*", "*")),
     "trade-offs": ("Trade-offs", ("pareto*",)),
     "best": ("The best configurations", ("best_configurations",)),
-    "published": ("Beside published figures", ("published*",)),
+    "published": ("Beside published figures", ("reproduced*", "published*")),
     "importance": ("What mattered", ("importance", "slices", "parallel*")),
     "cost": ("What it cost", ("cost",)),
     "layers": ("What RSO did", ("layers",)),

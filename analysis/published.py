@@ -75,6 +75,20 @@ def published_figures() -> pd.DataFrame:
     return figures.astype(dict.fromkeys(numbers, "float64")).astype(_DTYPES)
 
 
+def published_curves(frames: Frames) -> pd.DataFrame:
+    """The published curves of configurations that a sweep has run, cycle by cycle.
+
+    Those of the same data set, network, optimiser and batch size.
+
+    Returns:
+        Rows of `published_figures`.
+    """
+    keys = ["dataset", "architecture", "optimizer", "batch_size"]
+    figures = published_figures()
+    run = comparisons.finished(frames.runs)[keys].drop_duplicates()
+    return figures[figures["is_curve"].astype(bool)].merge(run, on=keys)
+
+
 def published_table(frames: Frames) -> Table | None:
     """The best configurations of a sweep beside the published figures of the same networks.
 
@@ -105,6 +119,7 @@ def published_table(frames: Frames) -> Table | None:
             Column("Test %", "number", ("test_accuracy_percent",)),
             Column("±", "number", ("margin_percent",)),
             Column("Seeds", "count", ("n_seeds",)),
+            Column("Test loss", "number", ("test_loss_shown",)),
             Column("Training", "seconds", ("training_s",)),
         ),
     )
@@ -312,7 +327,7 @@ def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
         ]
         for name in ("test_accuracy", "margin")
     }
-    return frame.assign(**percent)
+    return frame.assign(**percent, test_loss_shown=frame["test_loss"].round(4))
 
 
 def _caption(frame: pd.DataFrame, frames: Frames) -> str:

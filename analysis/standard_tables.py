@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis import comparisons
+from analysis.ablations import ablation_table
 from analysis.budgets import Budget, cumulative_cycles
 from analysis.comparison_tables import (
     best_table,
@@ -20,6 +21,7 @@ from analysis.frames import Frames
 from analysis.importances import importance_table
 from analysis.pareto_tables import pareto_table
 from analysis.published import published_table
+from analysis.reproduced import reproduced_table
 from analysis.tables import Column, Table
 
 
@@ -46,8 +48,10 @@ def standard_tables(
         settings_table(compared),
         equal_budget_table(compared, budgets, cycles),
         target_table(compared, target, cycles),
+        reproduced_table(compared),
         published_table(compared),
         best_table(frames),
+        ablation_table(compared),
         *effect_tables(compared),
         importance_table(compared),
         None if several or pareto.frame.empty else pareto,

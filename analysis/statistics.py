@@ -85,6 +85,11 @@ def t_margin(std: Any, n: Any, level: float = 0.95) -> Any:
     return stdtrit(n - 1, 0.5 + level / 2) * std / np.sqrt(n)
 
 
+def prediction_margin(std: Any, n: Any, level: float = 0.95) -> Any:
+    """Half of Student's interval of one more value, round the mean of n values."""
+    return t_margin(std, n, level) * np.sqrt(n + 1)
+
+
 def paired_p_value(differences: Sequence[float] | Values, test: Test = "t") -> float:
     """The p value of differences that would be 0 on average; two-sided.
 

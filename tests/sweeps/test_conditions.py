@@ -37,6 +37,7 @@ space:
 constraints:
 - {when: {architecture: two_conv}, require: {batch_size: {at_most: 512}}}
 - require: {learning_rate: {not: [0.1]}}
+- {require: {schedule: cosine, optimizer: sgd}, exceptions: 1}
 first:
 - {optimizer: sgd, learning_rate: 0.2}
 """  # noqa: E501
@@ -158,6 +159,7 @@ def test_conditions_and_constraints_are_read_and_dumped_and_read_back_equal() ->
     assert spec.constraints == (
         constraint(when(batch_size=Bounds(at_most=512)), when(architecture="two_conv")),
         constraint(when(learning_rate=Bounds(excluded=(0.1,)))),
+        Constraint(require=when(schedule="cosine", optimizer="sgd"), exceptions=1),
     )
     assert spec.first == ({"optimizer": "sgd", "learning_rate": 0.2},)
     written = dump_sweep(spec)
@@ -167,6 +169,7 @@ def test_conditions_and_constraints_are_read_and_dumped_and_read_back_equal() ->
         "constraints": [
             {"when": {"architecture": "two_conv"}, "require": {"batch_size": {"at_most": 512}}},
             {"require": {"learning_rate": {"not": 0.1}}},
+            {"require": {"schedule": "cosine", "optimizer": "sgd"}, "exceptions": 1},
         ],
     }
     assert repr(parse_sweep(written, "x")) == repr(spec)
@@ -184,9 +187,29 @@ def test_the_json_schema_knows_the_forms_of_conditions_and_constraints() -> None
         {"space": {**sound["space"], "momentum": {**value, "wen": {"nesterov": True}}}},
         {"constraints": [{"when": {"batch_size": 256}}]},
         {"constraints": [{"require": {"batch_size": {"at_most": "big"}}}]},
+        {"constraints": [{"require": {"batch_size": 256}, "exceptions": -1}]},
         {"first": [256]},
     ):
         assert not validator.is_valid(sound | change), change
+
+
+def test_with_one_exception_a_grid_changes_one_thing_at_a_time() -> None:
+    baseline = {"schedule": "constant", "momentum": 0.0, "learning_rate": 0.1}
+    space = Space.from_mapping(
+        {
+            "architecture": ("one_conv", "two_conv"),
+            "batch_size": 256,
+            "optimizer": "sgd",
+            "schedule": ("constant", "cosine"),
+            "momentum": (0.0, 0.5, 0.9),
+            "learning_rate": (0.1, 0.2),
+        },
+        [Constraint(require=Condition.from_mapping(baseline), exceptions=1)],
+    )
+    grid = list(space.grid())
+    assert len(grid) == space.n_combinations() == 2 * (1 + 1 + 2 + 1)
+    n_changed = [sum(point[name] != value for name, value in baseline.items()) for point in grid]
+    assert sorted(n_changed) == [0] * 2 + [1] * 8
 
 
 def test_a_spec_made_of_a_space_with_constraints_keeps_and_writes_them() -> None:
@@ -335,7 +358,10 @@ def spaces(draw: st.DrawFn) -> Space:
     constraints = draw(
         st.lists(
             st.builds(
-                Constraint, when=st.none() | conditions(decided), require=conditions(decided)
+                Constraint,
+                when=st.none() | conditions(decided),
+                require=conditions(decided),
+                exceptions=st.integers(0, 2),
             ),
             max_size=2,
         )
@@ -367,8 +393,11 @@ def keeps(constraints: tuple[Constraint, ...], point: Point) -> bool:
             for name, accepted in condition.entries
         )
 
+    def n_broken(condition: Condition) -> int:
+        return sum(not hold(Condition((entry,)), True) for entry in condition.entries)
+
     return all(
-        hold(constraint.require, True)
+        n_broken(constraint.require) <= constraint.exceptions
         for constraint in constraints
         if constraint.when is None or hold(constraint.when, False)
     )

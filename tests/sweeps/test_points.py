@@ -10,9 +10,10 @@ import pytest
 
 from rso_core.configuration import Configuration
 from rso_core.errors import InvalidInput
+from sweeps.combinations import Point
 from sweeps.conditions import Bounds, Condition, Constraint
 from sweeps.domains import Choices, Fixed, Range
-from sweeps.points import EarlierSpace, KnownPoints, Point, typical_configurations
+from sweeps.points import EarlierSpace, KnownPoints, typical_configurations
 from sweeps.random_trial import RandomTrial, trial_seed
 from sweeps.samplers import BruteForceSampling, GridSampling, RandomSampling, TpeSampling
 from sweeps.space import Space

@@ -113,15 +113,21 @@ BAD_CONSTRAINTS = [
     ),
     (
         "constraints=[{when: {architecture: mlp()}}]",
-        "'constraints' must list mappings of 'require' and, if need be, 'when', "
+        "'constraints' must list mappings of 'require' and, if need be, 'when' and "
+        "'exceptions', "
         "got {'when': {'architecture': 'mlp()'}}",
     ),
     (
         "constraints=[{wen: {batch_size: 25}, require: {optimizer: rso}}]",
-        "'constraints' must list mappings of 'require' and, if need be, 'when', "
+        "'constraints' must list mappings of 'require' and, if need be, 'when' and "
+        "'exceptions', "
         "got {'wen': {'batch_size': 25}, 'require': {'optimizer': 'rso'}}",
     ),
     ("constraints=[{require: {}}]", f"'constraints.require' {_ACCEPTED}, got {{}}"),
+    (
+        "constraints=[{require: {batch_size: 25}, exceptions: -1}]",
+        "'constraints.exceptions' must be an integer of at least 0, got -1",
+    ),
     (
         "constraints=[{require: {batch_siz: 25}}]",
         "'constraints.require.batch_siz' is not a dimension of 'space'; did you mean 'batch_size'?",
