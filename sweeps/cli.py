@@ -286,8 +286,10 @@ def presets() -> None:
     """List the sweep files that come with the project."""
     from sweeps.presets import preset_names, preset_summary
 
-    for name in preset_names():
-        print(f"{name:<12} {preset_summary(name)}")
+    names = preset_names()
+    width = max(map(len, names))
+    for name in names:
+        print(f"{name:<{width}}  {preset_summary(name)}")
 
 
 @app.command(epilog="Example:  rso-sweep show quickstart > my_sweep.yaml")

@@ -88,7 +88,9 @@ class KnownPoints:
         """
         if self._is_planned:
             point = self.given(number)
-            return point if point is None or is_whole(self._spec.space, point) else None
+            if point is None or self._spec.sampler.is_listing:
+                return point
+            return point if is_whole(self._spec.space, point) else None
         stage = next(stage for stage in self._stages if number < stage.end)
         if number - stage.start < len(stage.first):
             return _drawn(self._spec, stage.space, number, stage.first[number - stage.start])

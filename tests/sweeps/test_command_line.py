@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.presets import preset_names
 from sweeps.status_command import status_lines
 
 Called = tuple[int, str, str]
@@ -234,16 +233,6 @@ def test_check_estimates_the_visits_of_a_sampler(call: Call) -> None:
     )  # fmt: skip
     assert status == 0
     assert "visits  about " in out
-
-
-@pytest.mark.parametrize("preset", preset_names())
-def test_every_preset_is_sound_and_can_be_copied(call: Call, preset: str) -> None:
-    assert call("check", preset)[0] == 0
-    _, listed, _ = call("presets")
-    assert preset in listed
-    _, text, _ = call("show", preset)
-    Path("copy.yaml").write_text(text)
-    assert call("check", "copy.yaml")[0] == 0
 
 
 def test_the_schema_is_json(call: Call) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.presets import preset_names
+
 Refused = Callable[..., None]
 
 _KEYS = (
@@ -245,8 +247,8 @@ def test_a_refused_override_is_shown_without_its_password(refused: Refused) -> N
 
 
 BAD_LINES = [
-    (["run", ""], "'' is neither a preset nor a file; valid: quickstart, smoke"),
-    (["run", "x" * 300], f"'{'x' * 300}' is neither a preset nor a file; valid: quickstart, ..."),
+    (["run", ""], f"'' is neither a preset nor a file; valid: {', '.join(preset_names())}"),
+    (["run", "x" * 300], f"'{'x' * 300}' is neither a preset nor a file; valid: ablations, ..."),
     (
         ["run", f"{'x' * 300}.yaml"],
         f"sweep file '{'x' * 300}.yaml' cannot be read (File name too long)",
@@ -255,7 +257,7 @@ BAD_LINES = [
         ["run", "smal\nl.yaml"],
         "sweep file 'smal\\nl.yaml' does not exist; did you mean 'small.y...",
     ),
-    (["run", "\x1b[31m"], "'\\x1b[31m' is neither a preset nor a file; valid: quickstart, smoke"),
+    (["run", "\x1b[31m"], "'\\x1b[31m' is neither a preset nor a file; valid: ablations, ..."),
     (["run", "small.yaml", "--executor", "cloud"], "Invalid value for '--executor': ..."),
     (["resume"], "Missing argument 'DIR|JOB'; see 'rso-sweep resume --help'"),
     (["bench", "nothing"], "No such command 'nothing'; see 'rso-sweep bench --help'"),
