@@ -14,12 +14,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from analysis.ablations import ablation_table, ablations
     from analysis.any_table import comparison_table
     from analysis.attempts import interruptions
     from analysis.budgets import Budget, runs_within
     from analysis.comparing import compare
     from analysis.comparisons import best_configurations, cost, failures
     from analysis.effects import effect_of
+    from analysis.errors import NoSuchFile
     from analysis.every_trial import every_trial_table
     from analysis.frames import Frames, load
     from analysis.head_to_head import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from analysis.pareto_tables import pareto_table
     from analysis.published import published_figures, published_table
     from analysis.report import Report, write_report
+    from analysis.reproduced import reproduced, reproduced_table
     from analysis.run_folder import SweepMetadata, UnreadableRunFolder
     from analysis.standard_tables import standard_tables
     from analysis.statistics import Estimate, estimate
@@ -44,11 +47,14 @@ __all__ = [
     "Budget",
     "Estimate",
     "Frames",
+    "NoSuchFile",
     "Objective",
     "Report",
     "SweepMetadata",
     "Table",
     "UnreadableRunFolder",
+    "ablation_table",
+    "ablations",
     "best_configurations",
     "compare",
     "comparison_table",
@@ -70,6 +76,8 @@ __all__ = [
     "pareto_table",
     "published_figures",
     "published_table",
+    "reproduced",
+    "reproduced_table",
     "runs_within",
     "standard_tables",
     "write_report",
@@ -79,11 +87,14 @@ _MODULES = {
     "Budget": "analysis.budgets",
     "Estimate": "analysis.statistics",
     "Frames": "analysis.frames",
+    "NoSuchFile": "analysis.errors",
     "Objective": "analysis.objectives",
     "Report": "analysis.report",
     "SweepMetadata": "analysis.run_folder",
     "Table": "analysis.tables",
     "UnreadableRunFolder": "analysis.run_folder",
+    "ablation_table": "analysis.ablations",
+    "ablations": "analysis.ablations",
     "best_configurations": "analysis.comparisons",
     "compare": "analysis.comparing",
     "comparison_table": "analysis.any_table",
@@ -105,6 +116,8 @@ _MODULES = {
     "pareto_table": "analysis.pareto_tables",
     "published_figures": "analysis.published",
     "published_table": "analysis.published",
+    "reproduced": "analysis.reproduced",
+    "reproduced_table": "analysis.reproduced",
     "runs_within": "analysis.budgets",
     "standard_tables": "analysis.standard_tables",
     "write_report": "analysis.report",

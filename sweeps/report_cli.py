@@ -57,22 +57,28 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def write_the_report(
-    folder: str, budgets: Sequence[Budget] = (), target: float | None = None
+    folder: str,
+    budgets: Sequence[Budget] = (),
+    target: float | None = None,
+    out: str | None = None,
+    only: Sequence[str] = (),
 ) -> Report:
     """Writes the report of a run folder, as `analysis.write_report` does.
 
     Raises:
         InvalidInput: it is not a run folder, or the report cannot be written.
     """
-    from analysis import UnreadableRunFolder, write_report
+    from analysis import NoSuchFile, UnreadableRunFolder, write_report
 
     try:
-        return write_report(folder, budgets=budgets, target=target)
+        return write_report(folder, out, budgets=budgets, target=target, only=only)
     except UnreadableRunFolder as error:
         raise InvalidInput(str(error)) from error
+    except NoSuchFile as error:
+        raise InvalidInput(f"'--only' must name files of the report: {error}") from error
     except OSError as error:
         raise InvalidInput(
-            f"'{folder}' must be a folder that can be written ({reason(error)}); "
+            f"'{out or folder}' must be a folder that can be written ({reason(error)}); "
             f"`rso-sweep report {folder}` writes the report once it is"
         ) from error
 
@@ -86,12 +92,27 @@ def report(
             min=0, max=1, help="A test accuracy, such as 0.95: what does it take to reach it?"
         ),
     ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where to write. Default: report within it.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write only this file, such as cost.md or 'accuracy_*.svg'; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Write the comparison tables, charts and report.html of a run folder.
 
     Without --at and --target the budgets and the target are those that all optimisers can meet.
     """
-    written = write_the_report(folder, [_budget(text) for text in at or ()], target)
+    budgets = [_budget(text) for text in at or ()]
+    written = write_the_report(folder, budgets, target, out, only or ())
+    if only:
+        for path in written.paths:
+            print(path)
+        return
     # that of every trial, the last one, is for the page
     for each in written.tables[:-1]:
         print(f"{each.to_markdown(most_rows=MOST_PRINTED)}\n")

@@ -140,3 +140,39 @@ def test_a_sweep_is_looked_at_once(call: Call, folder: Path) -> None:
     assert status == 0
     assert "tiny" in out
     assert "\x1b" not in out
+
+
+def test_single_files_of_a_report_are_written_elsewhere(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "kept"
+    before = sorted(folder.rglob("*"))
+    status, printed, _ = call(
+        "report", folder, "--out", out, "--only", "cost.*", "--only", "accuracy_by_cycle.svg"
+    )
+    assert status == 0
+    files = [path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if path.is_file()]
+    tables = [f"tables/cost.{form}" for form in ("csv", "md", "parquet", "tex")]
+    assert files == ["charts/accuracy_by_cycle.svg", *tables]
+    assert sorted(printed.split()) == sorted(str(out / name) for name in files)
+    assert sorted(folder.rglob("*")) == before
+    written = folder / "report/tables/cost.md"
+    assert (out / "tables/cost.md").read_text() == written.read_text()
+
+
+def test_what_is_kept_of_a_report_leaves_the_rest_alone(call: Call, folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert call("report", folder, "--only", "report.html")[0] == 0
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert after.keys() == before.keys()
+
+
+def test_a_file_that_no_report_has_is_refused(call: Call, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kept"
+    status, printed, told = call("report", folder, "--out", out, "--only", "costs.md")
+    assert (status, printed) == (2, "")
+    assert told.splitlines() == [
+        "rso-sweep: '--only' must name files of the report: no file of this report is named "
+        "'costs.md'; did you mean 'cost.md'?"
+    ]
+    assert not out.exists()
