@@ -23,6 +23,13 @@ OWN = (
     "space.sgd.cycles=3",
 )
 
+FILE = """
+name: own
+data: {name: mnist, train_size: 60, validation_size: 20, test_size: 20}
+budget: {cycles: 2}
+space: {architecture: mlp(), batch_size: 20, optimizer: [sgd, adam], adam.cycles: 1}
+"""
+
 
 def accuracies(run: Run) -> list[float]:
     return [0.1 * cycle for cycle in range(1, run.configuration.cycles + 1)]
@@ -100,12 +107,7 @@ def test_more_cycles_are_for_configurations_that_have_none_of_their_own(
     call: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     file = tmp_path / "own.yaml"
-    file.write_text(
-        "name: own\n"
-        "data: {name: mnist, train_size: 60, validation_size: 20, test_size: 20}\n"
-        "budget: {cycles: 2}\n"
-        "space: {architecture: mlp(), batch_size: 20, optimizer: [sgd, adam], adam.cycles: 1}\n"
-    )
+    file.write_text(FILE)
     arguments = ("run", file, "--executor", "inline", "--out", tmp_path / "run")
     assert call(*arguments)[0] == 0
     assert call("run", tmp_path / "run", "--set", "budget.cycles=3")[0] == 0
@@ -133,12 +135,7 @@ def test_a_sweep_that_is_watched_tells_the_cycles_that_its_runs_have(
     call: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     file = tmp_path / "own.yaml"
-    file.write_text(
-        "name: own\n"
-        "data: {name: mnist, train_size: 60, validation_size: 20, test_size: 20}\n"
-        "budget: {cycles: 2}\n"
-        "space: {architecture: mlp(), batch_size: 20, optimizer: [sgd, adam], adam.cycles: 1}\n"
-    )
+    file.write_text(FILE)
     call("run", file, "--executor", "inline", "--out", tmp_path / "run")
     status, told, _ = call("watch", tmp_path / "run", "--once")
     assert status == 0
