@@ -124,6 +124,9 @@ def learning_chart(
             alike.mark_point(size=22, filled=False, strokeWidth=1.2).encode(
                 *at, *line[:2], _of_the_published(y)
             ),
+            alike.transform_filter(f"datum.cycle == {others['cycle'].max():g}")
+            .mark_text(align="right", dy=-9, style="words")
+            .encode(*at, alt.Detail("line:N"), text=alt.value("published")),
         ]
     values = [
         # beneath: the lines that are drawn first
