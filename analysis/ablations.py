@@ -42,8 +42,10 @@ def ablation_table(frames: Frames) -> Table | None:
     frame = ablations(frames)
     if frame["changed"].isna().all():
         return None
-    values = frame["value"].astype("string")
-    shown = (frame["changed"] + " = " + values).fillna(_NOTHING)
+    shown = [
+        _NOTHING if pd.isna(changed) else change_text(changed, value)
+        for changed, value in zip(frame["changed"], frame["value"], strict=True)
+    ]
     batches = (Column("Batch", "number", ("batch_size",)),)
     optimisers = (Column("Optimiser", "optimizer", ("optimizer",)),)
     return Table(
@@ -65,6 +67,11 @@ def ablation_table(frames: Frames) -> Table | None:
             Column("Seeds", "number", ("n_seeds",)),
         ),
     )
+
+
+def change_text(changed: str, value: str) -> str:
+    """A change in words: `annealing = none`."""
+    return f"{changed} = {value}"
 
 
 _DTYPES = {

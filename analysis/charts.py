@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis import comparisons
+from analysis.ablation_charts import ablation_charts
 from analysis.curve_charts import learning_charts
 from analysis.drawings import Drawing, NamedChart
 from analysis.frames import Frames
@@ -33,6 +34,7 @@ def standard_charts(frames: Frames) -> tuple[NamedChart, ...]:
     charts = [
         *(pareto if several else ()),
         *learning_charts(compared),
+        *ablation_charts(compared),
         *paired_charts(compared),
         *heat_maps(compared),
         *slice_charts(compared),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import analysis
+from analysis.ablation_charts import ablation_charts
 from analysis.ablations import ablation_table, ablations
 
 BASELINE = {"annealing": "linear", "rso.weight_decay": 0.0}
@@ -79,3 +80,30 @@ def test_a_sweep_without_constraints_has_no_such_table(build):
     builder = build()
     builder.add_run(0)
     assert ablation_table(analysis.load(builder.write())) is None
+
+
+def test_the_changes_are_drawn_with_their_intervals(build):
+    runs = [
+        ({}, 0.80),
+        ({"annealing": "none"}, 0.70),
+        ({"architecture": "two_conv"}, 0.90),
+        ({"architecture": "two_conv", "annealing": "none"}, 0.95),
+    ]
+    frames = sweep(build, runs)
+    [chart] = ablation_charts(frames)
+    assert chart.chart.to_dict()  # against the schema of Vega-Lite
+    rows = chart.chart.datasets["rows"]
+    assert [(row["panel"], row["change"], row["mean"]) for row in rows] == [
+        ("one_conv", "annealing = none", -10),
+        ("two_conv", "annealing = none", 5),
+    ]
+
+
+def test_one_seed_has_no_interval_to_draw(build):
+    builder = build()
+    builder.specification["constraints"] = [{"require": BASELINE, "exceptions": 1}]
+    builder.add_run(0)
+    builder.add_run(1, options={"annealing": "none"})
+    frames = analysis.load(builder.write())
+    assert ablation_charts(frames) == ()
+    assert ablation_table(frames) is not None
