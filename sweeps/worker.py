@@ -221,6 +221,9 @@ class Worker:
         _LOGGER.info("begins: %s", run.configuration.values())
         state: RunState = "finished"
         failure = None
+        # a training knows `on_progress`, which knows the training: the circle is opened at the end,
+        # lest gigabytes of an engine wait until Python looks for circles, some runs later
+        held: list[RunTraining] = []
 
         def obey(training: RunTraining) -> None:
             """Called wherever a run can be left."""
@@ -232,23 +235,23 @@ class Worker:
 
         def on_progress(progress: Progress) -> None:
             self._events.put(RunProgressed(run.name, progress))
+            [training] = held
             obey(training)
             attempt.save_if_due(training)
 
         peers = ALONE
         try:
             peers = meet()
-            training = attempt.states.begin(
-                lambda state: self._begun(run, state, peers, on_progress)
-            )
-            for record in training.records:
+            begun = attempt.states.begin(lambda state: self._begun(run, state, peers, on_progress))
+            held.append(begun)
+            for record in begun.records:
                 self._events.put(CycleEnded(run.name, record))
-            for record in training:
+            for record in begun:
                 self._events.put(CycleEnded(run.name, record))
                 if record.cycle < run.configuration.cycles:
-                    obey(training)
-                    attempt.save_if_due(training, _CYCLE_WORTH_S)
-            attempt.keep_final(training)
+                    obey(begun)
+                    attempt.save_if_due(begun, _CYCLE_WORTH_S)
+            attempt.keep_final(begun)
         except _Suspended:
             _LOGGER.info("leaves off, to be gone on with")
             self._events.put(RunSuspended(run.name))
@@ -265,6 +268,7 @@ class Worker:
             # the driver says why in a line; where in the user's code is for the actor's own log
             _LOGGER.info("fails", exc_info=error)
         finally:
+            held.clear()
             peers.close()
         _LOGGER.info("ends: %s", state)
         self._events.put(

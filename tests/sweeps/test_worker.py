@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +123,36 @@ def test_where_many_are_asked_mere_progress_waits_for_what_matters(
         assert len(answers) <= 3
     else:
         assert len(answers) >= n_answers
+
+
+@pytest.mark.parametrize("end", ["finished", "stopped", "suspended", "failed"])
+def test_a_run_that_is_over_leaves_nothing_in_memory(
+    slow_run: Run, tiny_data: Dataset, end: str
+) -> None:
+    """Python may look for circles many runs later, and an engine keeps gigabytes."""
+    begun: list[weakref.ref[Training]] = []
+
+    def training(configuration: Configuration, *arguments: Any, **options: Any) -> Training:
+        configuration = replace(configuration, batch_size=101 if end == "failed" else 25)
+        made = Training(configuration, *arguments, **options)
+        begun.append(weakref.ref(made))
+        return made
+
+    run = slow_run if end != "finished" else _run("rso", cycles=1)
+    # what torch imports for its first optimiser keeps the frames in which it was made
+    Training(run.configuration, tiny_data, seed=0)
+    worker = Worker(tiny_data, n_threads=1, training=training)
+    gc.disable()
+    try:
+        worker.start(run)
+        if end in ("stopped", "suspended"):
+            _until(worker, lambda event: isinstance(event, RunProgressed | CycleEnded))
+            worker.stop(run.name) if end == "stopped" else worker.suspend()
+        _until(worker, _is_last)
+        worker.wait(60)
+        assert [made() for made in begun] == ([] if end == "failed" else [None])
+    finally:
+        gc.enable()
 
 
 def test_a_run_that_is_suspended_goes_on_in_another_worker_with_the_same_records(
