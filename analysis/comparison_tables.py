@@ -70,8 +70,8 @@ def main_table(frames: Frames) -> Table:
 
 def _chosen_by(frame: pd.DataFrame, names: Sequence[str], metric: str) -> str:
     """How the settings of the main table were chosen."""
-    n_candidates = frame[[f"{name}_n_candidates" for name in names]].max(axis=None)
-    if pd.notna(n_candidates) and n_candidates == 1:
+    counts = [frame[f"{name}_n_candidates"].max() for name in names]
+    if counts and all(pd.notna(count) and count == 1 for count in counts):
         return "Each optimiser has one setting, so that nothing was chosen."
     chosen = f"Each optimiser with the best of its settings by mean {metric_label(metric)}; the "
     if metric.startswith("test_"):

@@ -155,13 +155,14 @@ def _published_lines(published: pd.DataFrame | None) -> pd.DataFrame:
         optimizer=published["optimizer"].map(shown_optimizer),
         cycle=published["cycles"].astype("float64"),
         value=published["test_accuracy"],
-        source=[
-            f"{publication}, batch {batch}"
-            for publication, batch in zip(
-                published["publication"], published["batch_size"], strict=True
-            )
-        ],
+        source=_sources(published),
     )
+
+
+def _sources(published: pd.DataFrame) -> list[str]:
+    """Where each point is from, and with which batch size."""
+    pairs = zip(published["publication"], published["batch_size"], strict=True)
+    return [f"{publication}, batch {batch}" for publication, batch in pairs]
 
 
 def _of_the_published(y: Axis) -> list[alt.Tooltip]:
@@ -177,12 +178,7 @@ def _of_published(published: pd.DataFrame) -> str:
     """What the caption says of published curves; nothing where there are none."""
     if published.empty:
         return ""
-    told = dict.fromkeys(
-        f"{publication}, batch {batch}"
-        for publication, batch in zip(
-            published["publication"], published["batch_size"], strict=True
-        )
-    )
+    told = dict.fromkeys(_sources(published))
     notes = dict.fromkeys(part for note in published["note"] for part in note.split("; "))
     return f" Dashed: as published ({listed([*told])}; {'; '.join(notes)})."
 

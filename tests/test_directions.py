@@ -45,7 +45,8 @@ def test_only_few_modules_know_ray_and_optuna() -> None:
         *("server.py", "client.py", "tunnel.py"),  # of sweeps/jobs
     }
     assert users("optuna") == {
-        *("search.py", "growth.py", "study_trials.py", "told_trials.py"),
+        *("search.py", "combination_search.py", "growth.py", "study_trials.py"),
+        "told_trials.py",
         *("study_sampler.py", "quick_tpe.py", "study_pruner.py", "own_classes.py"),
         *("studies.py", "journal.py", "study_storage.py", "journal_view.py"),
         *("bench_scheduler_peers.py", "bench_cluster_outcome.py", "study.py"),
