@@ -107,4 +107,4 @@ def test_the_preset_for_cifar10_trains_on_data_of_its_shape(call: Call) -> None:
         "--set", "budget.cycles=1", "--set", "space.batch_size=2",
     )  # fmt: skip
     assert status == 0
-    assert "1 of 1 trials finished" in out
+    assert re.search(r"\| paper_cifar10 \| +2 \|", out)
