@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ from analysis.charts import standard_charts
 from analysis.drawings import NamedChart, begin_drawings
 from analysis.errors import NoSuchFile
 from analysis.every_trial import every_trial_table
-from analysis.frames import Frames, load
+from analysis.frames import load
 from analysis.page import render_page
 from analysis.places import Place, place_at
 from analysis.report_files import chart_file, table_file
@@ -26,7 +26,6 @@ _PAGE = "report.html"
 _LIST = "files.json"
 """The names of the files of the report, by which a later one knows what to remove."""
 _WRITTEN = re.compile(r"(tables|charts)/[A-Za-z0-9_.-]+\.(csv|parquet|md|tex|svg|png|pdf)")
-_PICTURES = ("svg", "png", "pdf")
 _MOST_TO_READ = 1000
 """Rows of a table that is written as Markdown and LaTeX too."""
 
@@ -72,69 +71,75 @@ def write_report(
     """
     frames = load(folder)
     place = place_at(folder, "report") if out is None else place_at(out)
-    charts, tables = standard_charts(frames), _tables(frames, budgets, target)
-    if only:
-        _check_wanted(only, charts, tables)
-        charts = tuple(each for each in charts if _is_wanted(_PAGE, only) or _is_drawn(each, only))
-    drawn = begin_drawings(charts)
-    written = {
-        table_file(table.name, ending): content
+    charts = standard_charts(frames)
+    tables = (*standard_tables(frames, budgets, target), every_trial_table(frames))
+    wanted = _wanted(only, charts, tables)
+    has_page = _PAGE in wanted
+    drawn = begin_drawings(
+        [each for each in charts if has_page or not wanted.isdisjoint(_chart_files(each.name))]
+    )
+    contents = {
+        name: make(table)
         for table in tables
-        for ending, content in _forms(table).items()
+        for name, make in _table_files(table).items()
+        if name in wanted
     }
     drawings = drawn()
-    contents = written
-    if _is_wanted(_PAGE, only):
-        contents = {_PAGE: render_page(frames, tables, drawings).encode(), **written}
+    if has_page:
+        contents = {_PAGE: render_page(frames, tables, drawings).encode(), **contents}
     for drawing in drawings:
-        picture, name = drawing.picture, drawing.chart.name
-        contents[chart_file(name, "svg")] = picture.svg.encode()
-        contents[chart_file(name, "png")] = picture.png
-        contents[chart_file(name, "pdf")] = picture.pdf
-    contents = {name: content for name, content in contents.items() if _is_wanted(name, only)}
+        picture = drawing.picture
+        pictures = (picture.svg.encode(), picture.png, picture.pdf)
+        contents |= dict(zip(_chart_files(drawing.chart.name), pictures, strict=True))
+    contents = {name: content for name, content in contents.items() if name in wanted}
     for name, content in contents.items():
         place.write(name, content)
     if not only:
         _forget_others(place, contents)
     paths = tuple(place.shown(name) for name in contents)
-    return Report(html=paths[0] if _PAGE in contents else None, paths=paths, tables=tables)
+    return Report(html=paths[0] if has_page else None, paths=paths, tables=tables)
 
 
-def _tables(frames: Frames, budgets: Sequence[Budget], target: float | None) -> tuple[Table, ...]:
-    return (*standard_tables(frames, budgets, target), every_trial_table(frames))
-
-
-def _is_wanted(name: str, only: Sequence[str]) -> bool:
-    base = name.rpartition("/")[2]
-    return not only or any(fnmatchcase(base, pattern) for pattern in only)
-
-
-def _is_drawn(chart: NamedChart, only: Sequence[str]) -> bool:
-    return any(_is_wanted(chart_file(chart.name, ending), only) for ending in _PICTURES)
-
-
-def _check_wanted(
-    only: Sequence[str], charts: Sequence[NamedChart], tables: Sequence[Table]
-) -> None:
-    files = [
-        _PAGE,
-        *(table_file(table.name, form) for table in tables for form in _forms(table)),
-        *(chart_file(chart.name, ending) for chart in charts for ending in _PICTURES),
-    ]
-    bases = [name.rpartition("/")[2] for name in files]
+def _wanted(only: Sequence[str], charts: Sequence[NamedChart], tables: Sequence[Table]) -> set[str]:
+    """The files to write, of all that the report has."""
+    of_tables = (name for table in tables for name in _table_files(table))
+    of_charts = (name for chart in charts for name in _chart_files(chart.name))
+    files = {name: name.rpartition("/")[2] for name in (_PAGE, *of_tables, *of_charts)}
     for pattern in only:
-        if not any(fnmatchcase(base, pattern) for base in bases):
-            close = difflib.get_close_matches(pattern, bases, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(bases[:4])}, ..."
+        if not any(fnmatchcase(base, pattern) for base in files.values()):
+            known = list(files.values())
+            close = difflib.get_close_matches(pattern, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(known[:4])}, ..."
             raise NoSuchFile(f"no file of this report is named '{pattern}'; {hint}")
+    return {
+        name
+        for name, base in files.items()
+        if not only or any(fnmatchcase(base, pattern) for pattern in only)
+    }
 
 
-def _forms(table: Table) -> dict[str, bytes]:
-    """The table in all forms; one that is too long to be read has only those for programs."""
-    forms = {"csv": table.to_csv().encode(), "parquet": table.to_parquet()}
-    if len(table.frame) <= _MOST_TO_READ:
-        forms |= {"md": table.to_markdown().encode(), "tex": table.to_latex().encode()}
-    return forms
+def _table_files(table: Table) -> dict[str, Callable[[Table], bytes]]:
+    """The files of a table and how each is made; one too long to be read is for programs only."""
+    is_readable = len(table.frame) <= _MOST_TO_READ
+    return {
+        table_file(table.name, ending): make
+        for ending, make in _FORMS.items()
+        if is_readable or ending not in _TO_READ
+    }
+
+
+_FORMS: dict[str, Callable[[Table], bytes]] = {
+    "csv": lambda table: table.to_csv().encode(),
+    "parquet": Table.to_parquet,
+    "md": lambda table: table.to_markdown().encode(),
+    "tex": lambda table: table.to_latex().encode(),
+}
+_TO_READ = ("md", "tex")
+
+
+def _chart_files(name: str) -> list[str]:
+    """The files of a chart, in the order of the forms of a picture: SVG, PNG and PDF."""
+    return [chart_file(name, ending) for ending in ("svg", "png", "pdf")]
 
 
 def _forget_others(place: Place, contents: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from analysis import comparisons
@@ -73,28 +72,27 @@ def reproduced_table(frames: Frames) -> Table | None:
         spread=frame["is_within_spread"].map({True: "within", False: "outside"}).astype("string"),
     )
     several = frame["optimizer"].nunique() > 1
-    loss, time = frame["published_test_loss"].notna(), frame["published_training_s"].notna()
     columns = [
         Column("Network", "text", ("architecture",)),
         *((Column("Optimiser", "optimizer", ("optimizer",)),) if several else ()),
         Column("Batch", "number", ("batch_size",)),
         Column("Cycles", "number", ("cycles",)),
         Column("Test %", "accuracy", ("test_accuracy_mean", "test_accuracy_std", "n_seeds")),
-        Column("published", "percent", ("published_test_accuracy",)),
-        Column("difference", "difference", ("difference", "difference_low", "difference_high")),
-        Column("spread", "text", ("spread",)),
+        Column("Published %", "percent", ("published_test_accuracy",)),
+        Column("Difference", "difference", ("difference", "difference_low", "difference_high")),
+        Column("Spread", "text", ("spread",)),
     ]
-    if loss.any():
+    if frame["published_test_loss"].notna().any():
         of_loss = ("test_loss_mean", "test_loss_low", "test_loss_high", "n_seeds")
         columns += [
             Column("Test loss", "figure", of_loss),
-            Column("published", "number", ("published_test_loss",)),
+            Column("Published loss", "number", ("published_test_loss",)),
         ]
-    if time.any():
+    if frame["published_training_s"].notna().any():
         columns += [
             Column("Time", "seconds", ("training_s_mean",)),
-            Column("published", "seconds", ("published_training_s",)),
-            Column("times faster", "count", ("speedup",)),
+            Column("Published time", "seconds", ("published_training_s",)),
+            Column("Times faster", "count", ("speedup",)),
         ]
     columns.append(Column("Seeds", "number", ("n_seeds",)))
     return Table(
@@ -123,6 +121,6 @@ def _caption(frame: pd.DataFrame) -> str:
         "(95 %, Student’s t); the published figure is within the spread over the seeds where it "
         f"holds 0. {INTERVAL}"
     )
-    if np.any(frame["published_training_s"].notna()):
+    if frame["published_training_s"].notna().any():
         caption += " Time: of a run, without evaluation, on other hardware than the published one."
     return caption

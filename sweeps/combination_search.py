@@ -22,7 +22,7 @@ class CombinationSearch:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._ranges = {dimension.name for dimension in space.unlistable_dimensions()}
-        self._combinations: dict[int, Point | None] = {}
+        self._combinations: dict[int, Point] = {}
 
     def suggest(
         self, combination: Point, study: optuna.Study, trials: Sequence[FrozenTrial],

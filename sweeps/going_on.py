@@ -145,7 +145,7 @@ def grow(
         about = _provenance(text)
         before = parse_sweep(text, name, of_study)
         if sweep is None:
-            after = parse_sweep(text, name, [*_whole_grid(before), *overrides])
+            after = parse_sweep(text, name, [*_whole_plan(before), *overrides])
         else:
             after = read_sweep(sweep, overrides)
         # where the study is kept is no part of what is asked
@@ -161,8 +161,8 @@ def grow(
         return _gone_on_with(after, about, folder, address, circumstances, data, work)
 
 
-def _whole_grid(before: SweepSpec) -> list[str]:
-    """An override that lets a whole grid stay whole, whatever is added to the space."""
+def _whole_plan(before: SweepSpec) -> list[str]:
+    """An override that lets a sweep of all that is planned stay one, whatever the space gains."""
     n_planned = before.n_planned()
     return ["trials=null"] if n_planned is not None and before.trials == n_planned else []
 
