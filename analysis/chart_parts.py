@@ -31,6 +31,8 @@ FAINT = 0.4
 """Opacity of the fill or stroke of what is not the best, as a value of its encoding: as a part of
 the mark it would be the legend's too, and that of whole marks takes long to draw as pixels."""
 _DIGITS = 5
+_EXACT_BELOW = 2**53
+"""From here on a whole number is not written as one: a loss of 1e20 is, and no reader takes it."""
 
 
 def theme(dark: bool) -> dict[str, Any]:
@@ -239,5 +241,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return int(value) if value.is_integer() else float(f"{value:.{_DIGITS}g}")
+        if value.is_integer() and abs(value) < _EXACT_BELOW:
+            return int(value)
+        return float(f"{value:.{_DIGITS}g}")
     return value

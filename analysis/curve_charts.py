@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import altair as alt
 import pandas as pd
 
@@ -34,6 +36,10 @@ _AGAINST = {
     "training_s": ("seconds", "training time", " Training time is that without evaluation."),
 }
 _MARGIN = 0.25
+_TALLEST = 10
+"""Losses of this many times the highest of the bold lines are beyond a chart: of runs that
+explode, one that reaches 1e20 would flatten all the others."""
+_CUT = f" What is more than {_TALLEST} times as high as the bold lines is left out."
 _FILES = {"test_accuracy": "accuracy"}
 
 
@@ -47,6 +53,9 @@ def learning_charts(frames: Frames) -> tuple[NamedChart, ...]:
         measured = curves.dropna(subset=[metric])
         if measured.empty:
             continue
+        is_within = _is_within_reach(measured, metric)
+        cut = "" if is_within.all() else _CUT
+        measured = measured[is_within]
         label = metric_label(metric)
         for cost, (file, against, extra) in _AGAINST.items():
             is_published = (metric, cost) == ("test_accuracy", "cycle")
@@ -55,7 +64,7 @@ def learning_charts(frames: Frames) -> tuple[NamedChart, ...]:
                 NamedChart(
                     f"{_FILES.get(metric, metric)}_by_{file}",
                     f"{label.capitalize()} against {against}",
-                    common + extra + _of_published(published),
+                    common + cut + extra + _of_published(published),
                     learning_chart(frames.runs, measured, metric, cost, published),
                     "learning_curves",
                     {"Figure": label.capitalize(), "Against": against},
@@ -196,6 +205,12 @@ def _of_a_point(x: Axis, y: Axis) -> list[alt.Tooltip]:
         alt.Tooltip("high:Q", title="to", format=y.tooltip_format),
         alt.Tooltip("n_seeds:Q", title="seeds"),
     ]
+
+
+def _is_within_reach(curves: pd.DataFrame, metric: str) -> pd.Series:
+    """Which points a chart shows: all that are not far above the bold lines."""
+    bold = curves.loc[curves["is_best"].astype(bool), metric]
+    return curves[metric] <= (math.inf if bold.empty else _TALLEST * float(bold.max()))
 
 
 def _band(curves: pd.DataFrame, metric: str) -> tuple[pd.Series, pd.Series]:

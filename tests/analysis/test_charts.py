@@ -6,11 +6,12 @@ import json
 import math
 from itertools import groupby
 
+import pandas as pd
 import pytest
 import vl_convert
 
 import analysis
-from analysis.chart_parts import packed, spread_out, theme
+from analysis.chart_parts import packed, records, spread_out, theme
 from analysis.charts import Drawing, standard_charts
 from analysis.curve_charts import learning_charts
 from analysis.drawings import file_stem
@@ -216,6 +217,31 @@ def test_a_figure_that_was_not_measured_has_no_chart(build, monkeypatch):
     builder.add_run(0, validation=[None, None], test=[0.5, 0.6])
     charts = learning_charts(analysis.load(builder.write()))
     assert [chart.choices["Figure"] for chart in charts] == ["Test accuracy"] * 3
+
+
+def test_a_run_that_explodes_can_be_drawn_and_flattens_no_chart(build):
+    builder = build()
+    builder.specification["objective"] = {"metric": "validation_loss", "direction": "minimize"}
+    for trial in range(3):
+        builder.add_run(trial, batch_size=2**trial, validation=[0.4, 0.5])
+    builder.add_run(3, batch_size=2**3, optimizer="sgd", validation=[0.4, 0.5])
+    losses = (row for row in builder.cycle_rows if row["run"] == "trial-2-seed-0")
+    for row, loss in zip(losses, (8.6552082123438e19, 2.5), strict=True):
+        row |= {"training_loss": loss, "validation_loss": loss, "test_loss": loss}
+    charts = standard_charts(analysis.load(builder.write()))
+    drawn = {chart.name: Drawing.of(chart) for chart in charts}
+    huge = {name for name, each in drawn.items() if "8.6552e+19" in json.dumps(each.specification)}
+    assert not huge
+    cut = {chart.name for chart in charts if "bold lines is left out" in chart.caption}
+    assert {"test_loss_by_cycle", "training_loss_by_cycle", "test_loss_by_images"} <= cut
+    assert "accuracy_by_cycle" not in cut
+
+
+def test_whole_numbers_that_few_readers_take_are_written_as_figures():
+    frame = pd.DataFrame({"loss": [2.0, 2.0**53, 8.6552082123438e19]})
+    values = [record["loss"] for record in records(frame, ["loss"])]
+    assert values == [2, 9.0072e15, 8.6552e19]
+    assert [type(value) for value in values] == [int, float, float]
 
 
 def test_light_and_dark_share_the_palette_of_okabe_and_ito():
