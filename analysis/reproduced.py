@@ -7,6 +7,7 @@ import pandas as pd
 from analysis import comparisons
 from analysis.frames import Frames
 from analysis.published import published_figures
+from analysis.published_settings import is_made_as_published
 from analysis.statistics import prediction_margin, t_margin
 from analysis.tables import Column, Table
 from analysis.wording import INTERVAL
@@ -16,10 +17,11 @@ _FIGURES = ["test_accuracy", "test_loss", "training_s"]
 
 
 def reproduced(frames: Frames) -> pd.DataFrame:
-    """The best configurations of which there is a published figure, each beside it.
+    """The configurations of which there is a published figure, each beside it.
 
-    The same configuration is one with the same data set, network, optimiser, batch size and cycles.
-    A figure of a table goes before one that was read off a curve.
+    The same configuration is one with the same data set, network, optimiser, batch size, cycles and
+    `published_settings`; of several the best. A figure of a table goes before one that was read off
+    a curve.
 
     Returns:
         `sweep`, `dataset`, `architecture`, `optimizer`, `batch_size`, `cycles`, `trial`, `n_seeds`;
@@ -31,6 +33,9 @@ def reproduced(frames: Frames) -> pd.DataFrame:
         published time is longer) and `publication`.
     """
     runs = comparisons.finished(frames.runs)
+    publications = runs[_KEYS].merge(_published(), on=_KEYS, how="left")["publication"]
+    runs = runs.assign(publication=publications.to_numpy()).dropna(subset="publication")
+    runs = runs[is_made_as_published(runs)].drop(columns="publication")
     within = ["architecture", "batch_size", "cycles"]
     best = comparisons.best_configurations(
         runs, within=within, direction=frames.sweeps[0].direction
@@ -115,11 +120,11 @@ def _published() -> pd.DataFrame:
 def _caption(frame: pd.DataFrame) -> str:
     publications = ", ".join(dict.fromkeys(frame["publication"]))
     caption = (
-        f"Each configuration of the sweep of which a figure is published ({publications}), and "
-        "that figure, which is of a single run where its source says nothing else. Difference: in "
-        "points, with the interval in which one more run would differ from the published figure "
-        "(95 %, Student’s t); the published figure is within the spread over the seeds where it "
-        f"holds 0. {INTERVAL}"
+        f"Each configuration of the sweep of which a figure is published ({publications}), with "
+        "the settings and the data of that publication, and that figure, which is of a single run "
+        "where its source says nothing else. Difference: in points, with the interval in which one "
+        "more run would differ from the published figure (95 %, Student’s t); the published figure "
+        f"is within the spread over the seeds where it holds 0. {INTERVAL}"
     )
     if frame["published_training_s"].notna().any():
         caption += " Time: of a run, without evaluation, on other hardware than the published one."

@@ -8,13 +8,30 @@ import pytest
 import analysis
 from analysis.curve_charts import learning_charts
 from analysis.published import published_curves
+from analysis.published_settings import published_settings
 from analysis.reproduced import reproduced, reproduced_table
 from analysis.statistics import prediction_margin
 
+DATA = ("n_training_images", "standardise")
 
-def ten_cycles(builder):
-    builder.specification["budget"]["cycles"] = 10
-    return builder
+
+class Notebook:
+    """Runs as the notebook made them, of so many rounds, unless something is said."""
+
+    def __init__(self, builder, cycles=10):
+        builder.specification["budget"]["cycles"] = cycles
+        builder.specification["data"] = {"name": "mnist", "standardise": False}
+        self.builder = builder
+
+    def add_run(self, trial, seed=0, *, options=None, n_training_images=60_000, **run):
+        names = (run.get("optimizer", "rso"), run.get("architecture", "one_conv"))
+        settings = published_settings("STMOZOO, table", *names)
+        own = {name: value for name, value in settings.items() if name not in DATA}
+        self.builder.add_run(trial, seed, options=own | (options or {}), **run)
+        self.builder.run_rows[-1]["n_training_images"] = n_training_images
+
+    def write(self):
+        return self.builder.write()
 
 
 def frames_of(builder):
@@ -22,7 +39,7 @@ def frames_of(builder):
 
 
 def test_only_the_same_configuration_counts(build):
-    builder = ten_cycles(build())
+    builder = Notebook(build())
     for trial, (architecture, batch_size) in enumerate(
         [("one_conv", 64), ("one_conv", 65), ("two_conv", 64), ("two_conv", 512)]
     ):
@@ -34,22 +51,57 @@ def test_only_the_same_configuration_counts(build):
     ]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"options": {"annealing": "paper"}},
+        {"options": {"double_softmax": True}},
+        {"options": {"weight_decay": 0.0001}},
+        {"optimizer": "sgd", "options": {"learning_rate": 0.1}},
+        {"n_training_images": 20_000},
+    ],
+)
+def test_other_settings_are_another_configuration(build, other):
+    builder = Notebook(build())
+    usual = {name: value for name, value in other.items() if name == "optimizer"}
+    builder.add_run(0, batch_size=32, **usual)
+    builder.add_run(1, batch_size=32, validation=[0.9], **other)
+    assert reproduced(frames_of(builder))["trial"].tolist() == [0]
+
+
+def test_standardised_inputs_are_other_data(build):
+    builder = Notebook(build())
+    builder.builder.specification["data"]["standardise"] = True
+    builder.add_run(0, batch_size=32)
+    assert reproduced(frames_of(builder)).empty
+
+
+def test_of_the_paper_only_the_data_is_sure(build):
+    builder = build()
+    builder.specification["budget"]["cycles"] = 5
+    builder.specification["data"] = {"name": "mnist"}
+    builder.add_run(0, architecture="paper_mnist", batch_size=5000, validation=[0.5, 0.98])
+    builder.run_rows[-1]["n_training_images"] = 60_000
+    [row] = reproduced(frames_of(builder)).to_dict("records")
+    assert (row["publication"], row["difference"]) == ("Tripathi & Singh", 0)
+
+
 def test_other_cycles_are_another_configuration(build):
-    builder = build()  # its runs have three cycles
+    builder = Notebook(build(), cycles=3)
     builder.add_run(0)
     assert reproduced(frames_of(builder)).empty
     assert reproduced_table(frames_of(builder)) is None
 
 
 def test_a_curve_is_known_at_each_cycle_and_a_table_goes_before_it(build):
-    builder = build()
+    builder = Notebook(build(), cycles=3)
     builder.add_run(0, batch_size=32)
     [at_three] = reproduced(frames_of(builder)).to_dict("records")
     assert (at_three["published_test_accuracy"], at_three["publication"]) == (
         0.763,
         "STMOZOO, figure",
     )
-    builder = ten_cycles(build("other"))
+    builder = Notebook(build("other"))
     builder.add_run(0, batch_size=32)
     builder.add_run(1, batch_size=32, optimizer="sgd")
     found = reproduced(frames_of(builder))
@@ -59,7 +111,7 @@ def test_a_curve_is_known_at_each_cycle_and_a_table_goes_before_it(build):
 
 @pytest.mark.parametrize(("accuracies", "is_within"), [((0.82, 0.86), True), ((0.5, 0.52), False)])
 def test_a_published_run_is_held_against_the_spread_of_single_runs(build, accuracies, is_within):
-    builder = ten_cycles(build())
+    builder = Notebook(build())
     for seed, accuracy in enumerate(accuracies):
         builder.add_run(0, seed, validation=[0.1, accuracy], training_s=3.0)
     [row] = reproduced(frames_of(builder)).to_dict("records")
@@ -77,7 +129,7 @@ def test_a_published_run_is_held_against_the_spread_of_single_runs(build, accura
 
 
 def test_one_seed_says_nothing_of_the_spread(build):
-    builder = ten_cycles(build())
+    builder = Notebook(build())
     builder.add_run(0)
     [row] = reproduced(frames_of(builder)).to_dict("records")
     assert pd.isna(row["is_within_spread"])
@@ -86,8 +138,7 @@ def test_one_seed_says_nothing_of_the_spread(build):
 
 
 def test_a_time_alone_is_a_figure_too(build):
-    builder = build()
-    builder.specification["budget"]["cycles"] = 1
+    builder = Notebook(build(), cycles=1)
     builder.add_run(0, architecture="original", batch_size=256, validation=[0.5], training_s=10.0)
     table = reproduced_table(frames_of(builder))
     headers = [column.header for column in table.columns]
@@ -98,7 +149,7 @@ def test_a_time_alone_is_a_figure_too(build):
 
 
 def test_the_table_tells_what_is_outside_of_the_spread(build):
-    builder = ten_cycles(build())
+    builder = Notebook(build())
     for seed in (0, 1):
         builder.add_run(0, seed, validation=[0.5 + 0.01 * seed])
     table = reproduced_table(frames_of(builder))
