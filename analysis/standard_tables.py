@@ -48,7 +48,7 @@ def standard_tables(
         settings_table(compared),
         equal_budget_table(compared, budgets, cycles),
         target_table(compared, target, cycles),
-        reproduced_table(compared),
+        reproduced_table(frames),  # it reads all options
         published_table(compared),
         best_table(frames),
         ablation_table(compared),

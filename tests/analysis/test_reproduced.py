@@ -10,6 +10,7 @@ from analysis.curve_charts import learning_charts
 from analysis.published import published_curves
 from analysis.published_settings import published_settings
 from analysis.reproduced import reproduced, reproduced_table
+from analysis.standard_tables import standard_tables
 from analysis.statistics import prediction_margin
 
 DATA = ("n_training_images", "standardise")
@@ -158,6 +159,14 @@ def test_the_table_tells_what_is_outside_of_the_spread(build):
     assert cells["Spread"] == "outside"
     assert cells["Test %"] == "50 ± 6"
     assert "STMOZOO, table" in table.caption
+
+
+def test_a_report_has_the_table_also_where_no_option_was_varied(build):
+    builder = Notebook(build())
+    builder.add_run(0)
+    builder.add_run(1, batch_size=256)
+    names = [table.name for table in standard_tables(frames_of(builder))]
+    assert names.index("reproduced_figures") + 1 == names.index("published_figures")
 
 
 def test_published_curves_are_drawn_beside_a_sweep_s_own(build):
