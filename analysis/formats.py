@@ -51,13 +51,13 @@ def estimate_parts(
     """The two parts of `format_estimate`: the figure, and what it rests on."""
     most = MOST_DECIMALS if scale == 100 else 4
     if pd.isna(low) or pd.isna(high):
-        return f"{scale * value:.{most}f}", f"({counted(int(n_seeds), 'seed')})"
+        return _fixed(scale * value, most), f"({counted(int(n_seeds), 'seed')})"
     below, above = scale * (value - low), scale * (high - value)
     decimals = supported_decimals(max(below, above), most)
-    figure = f"{scale * value:.{decimals}f}"
+    figure = _fixed(scale * value, decimals)
     if math.isclose(below, above, rel_tol=1e-6, abs_tol=1e-9):
-        return figure, f"± {above:.{decimals}f}"
-    return figure, f"[{scale * low:.{decimals}f}, {scale * high:.{decimals}f}]"
+        return figure, f"± {_fixed(above, decimals)}"
+    return figure, f"[{_fixed(scale * low, decimals)}, {_fixed(scale * high, decimals)}]"
 
 
 def format_difference(value: float, low: float, high: float) -> str:
@@ -87,6 +87,11 @@ def supported_decimals(margin: float, most: int = MOST_DECIMALS) -> int:
     power = math.floor(math.log10(margin))
     decimals = (1 if margin / 10**power < 3.55 else 0) - power
     return max(0, min(decimals, most))
+
+
+def settled(number: float) -> float:
+    """A number to 12 digits: before it is rounded, so that means added up in other orders look alike."""
+    return float(f"{number:.12g}")
 
 
 def format_metric(metric: str, value: float) -> str:
@@ -154,7 +159,11 @@ def format_share(share: float) -> str:
     return MISSING if pd.isna(share) else f"{100 * share:.0f} %"
 
 
+def _fixed(number: float, decimals: int, sign: str = "") -> str:
+    return f"{settled(number):{sign}.{decimals}f}"
+
+
 def _signed(points: float, decimals: int) -> str:
-    text = f"{points:+.{decimals}f}"
+    text = _fixed(points, decimals, "+")
     text = text.replace("-", "+") if float(text) == 0 else text
     return text.replace("-", "−")

@@ -20,6 +20,7 @@ from analysis.chart_parts import (
 )
 from analysis.drawings import NamedChart, file_stem
 from analysis.escaping import printable_text
+from analysis.formats import settled
 from analysis.frames import Frames
 from analysis.objectives import COST_METRICS, Objective
 from analysis.wording import (
@@ -241,7 +242,7 @@ def _figures(means: pd.Series, metric: str) -> list[str]:
     # one digit more than it takes to tell most cells apart
     digits = int(np.clip(1 - np.floor(np.log10(extent / 4)), 1, 4)) if extent > 0 else 2
     digits = min(digits, 2) if metric.endswith("_accuracy") else digits
-    return [MISSING if pd.isna(value) else f"{value:.{digits}f}" for value in shown]
+    return [MISSING if pd.isna(value) else f"{settled(value):.{digits}f}" for value in shown]
 
 
 def _domain(means: pd.Series) -> list[float]:

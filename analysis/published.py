@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import comparisons
-from analysis.formats import supported_decimals
+from analysis.formats import settled, supported_decimals
 from analysis.frames import Frames
 from analysis.run_folder import SweepMetadata
 from analysis.statistics import t_margin
@@ -323,7 +323,8 @@ def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
     decimals = [supported_decimals(100 * margin) for margin in frame["margin"]]
     percent = {
         f"{name}_percent": [
-            round(100 * value, places) for value, places in zip(frame[name], decimals, strict=True)
+            round(settled(100 * value), places)
+            for value, places in zip(frame[name], decimals, strict=True)
         ]
         for name in ("test_accuracy", "margin")
     }

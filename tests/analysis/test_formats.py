@@ -13,6 +13,28 @@ from analysis import formats
 NONE = math.nan
 
 
+@given(
+    st.lists(st.integers(0, 10_000), min_size=2, max_size=20),
+    st.randoms(use_true_random=False),
+)
+def test_figures_look_the_same_however_their_mean_was_added_up(correct, random):
+    shares = [each / 10_000 for each in correct]
+    mean, exact = sum(shares) / len(shares), math.fsum(shares) / len(shares)
+    random.shuffle(shares)
+    others = (exact, sum(shares) / len(shares), 1 - sum(1 - each for each in shares) / len(shares))
+    shown = formats.format_estimate(mean, mean - 0.01, mean + 0.01, 5)
+    for other in others:
+        assert formats.format_estimate(other, other - 0.01, other + 0.01, 5) == shown
+        assert formats.format_difference(other, other - 0.02, other) == formats.format_difference(
+            mean, mean - 0.02, mean
+        )
+
+
+def test_a_half_goes_one_way():
+    means = (0.8595, math.nextafter(0.8595, 0), math.nextafter(0.8595, 1))
+    assert len({formats.format_estimate(each, 0.85, 0.87, 5) for each in means}) == 1
+
+
 @pytest.mark.parametrize(
     ("cell", "shown"),
     [
