@@ -90,7 +90,7 @@ def supported_decimals(margin: float, most: int = MOST_DECIMALS) -> int:
 
 
 def settled(number: float) -> float:
-    """A number to 12 digits: before it is rounded, so that means added up in other orders look alike."""
+    """A number to 12 digits, to be rounded: means that were added up in other orders look alike."""
     return float(f"{number:.12g}")
 
 
