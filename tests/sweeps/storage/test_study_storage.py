@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -172,7 +173,8 @@ def test_a_database_that_stays_away_is_told_of_in_a_line_without_the_password(
         assert message.startswith(
             'the study\'s storage failed (connection to server at "127.0.0.1"'
         )
-        assert "Connection refused" in message
+        # one that is still on its way out takes the connection and closes it
+        assert re.search("Connection refused|server closed the connection", message)
         assert "\n" not in message
         assert "s3cret" not in message
     assert capfd.readouterr() == ("", "")
